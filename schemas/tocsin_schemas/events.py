@@ -1,0 +1,176 @@
+"""The closed, versioned union of events that a ledger record can carry (RFC 8417).
+
+In a record, ``events`` maps an event's URI to ``{"commands": [...]}``: the sequencer commits in
+groups, so that one record holds all commands of a kind that waited. A command carries an id (what
+a caller is answered with), a reason and an initiator, each from a closed alphabet: free text stays
+out of a chain that nobody can edit.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+from msgspec import Meta, Struct, ValidationError, convert, to_builtins
+
+from tocsin_schemas.errors import LedgerRejected
+from tocsin_schemas.keyset import Seconds, Thumbprint
+from tocsin_schemas.signed_document import SignedDocument
+
+MAX_CUTOFF_AHEAD_S = 5
+
+Identifier = Annotated[str, Meta(min_length=1, max_length=255)]
+EventId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
+ReasonCode = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,48}\Z")]
+Initiator = Literal["user", "admin", "policy", "system"]
+Digest = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{43}\Z")]
+
+
+class Command(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What every command has: ``id`` is the event id, the rest says who wanted it and why."""
+
+    id: EventId
+    reason: ReasonCode
+    initiator: Initiator
+
+
+class RevokedToken(Struct, frozen=True, forbid_unknown_fields=True):
+    """A token by its jti; the rule may go when the ledger's time has passed ``until``."""
+
+    jti: Identifier
+    until: Seconds
+
+
+class RevokedSession(Struct, frozen=True, forbid_unknown_fields=True):
+    """A session by its sid."""
+
+    sid: Identifier
+    until: Seconds
+
+
+class TokensRevoked(Command, frozen=True):
+    """Each token listed, and every token derived from it."""
+
+    tokens: tuple[RevokedToken, ...]
+
+
+class SessionsRevoked(Command, frozen=True):
+    """Every token of each session listed."""
+
+    sessions: tuple[RevokedSession, ...]
+
+
+class SubjectRevokedBefore(Command, frozen=True):
+    """Every token of ``sub`` issued before ``before`` (seconds of UTC)."""
+
+    sub: Identifier
+    before: Seconds
+    until: Seconds
+
+
+class ClientRevokedBefore(Command, frozen=True):
+    """Every token of ``client_id``, or with it in ``act``, issued before ``before``."""
+
+    client_id: Identifier
+    before: Seconds
+    until: Seconds
+
+
+class AllRevokedBefore(Command, frozen=True):
+    """Every token issued before ``before``."""
+
+    before: Seconds
+    until: Seconds
+
+
+class KeyRevoked(Command, frozen=True):
+    """A token or ledger key, for good: no later keyset brings it back."""
+
+    kid: Thumbprint
+
+
+class KeysetPublished(Command, frozen=True):
+    """A keyset, signed by the roots."""
+
+    keyset: SignedDocument
+
+
+class RevocationSettled(Command, frozen=True):
+    """The records up to ``n`` hold on every verifier that can still accept anything."""
+
+    n: Annotated[int, Meta(ge=1)]
+
+
+class TermOpened(Command, frozen=True):
+    """The last resort: a new term on top of a base, signed by the roots."""
+
+    statement: SignedDocument
+
+
+class Tick(Command, frozen=True):
+    """An idle ledger's sign of life; ``state_hash`` is of the state before this record."""
+
+    state_hash: Digest
+
+
+Event: TypeAlias = (
+    TokensRevoked
+    | SessionsRevoked
+    | SubjectRevokedBefore
+    | ClientRevokedBefore
+    | AllRevokedBefore
+    | KeyRevoked
+    | KeysetPublished
+    | RevocationSettled
+    | TermOpened
+    | Tick
+)
+
+KINDS: Final[Mapping[str, type[Event]]] = {
+    "tokens-revoked": TokensRevoked,
+    "sessions-revoked": SessionsRevoked,
+    "subject-revoked-before": SubjectRevokedBefore,
+    "client-revoked-before": ClientRevokedBefore,
+    "all-revoked-before": AllRevokedBefore,
+    "key-revoked": KeyRevoked,
+    "keyset-published": KeysetPublished,
+    "revocation-settled": RevocationSettled,
+    "term-opened": TermOpened,
+    "tick": Tick,
+}
+KIND_OF: Final[Mapping[type[Event], str]] = {kind: name for name, kind in KINDS.items()}
+# An agent that does not know one of these must not go on as if it were up to date.
+NOT_CRITICAL: Final = frozenset({"tick", "revocation-settled"})
+
+_URI_PREFIX = "urn:tocsin:event:"
+_URI_VERSION = ":1"
+
+
+def uri_of(kind: str) -> str:
+    """The URI that names ``kind`` in a record."""
+    return f"{_URI_PREFIX}{kind}{_URI_VERSION}"
+
+
+_KIND_BY_URI = {uri_of(kind): kind for kind in KINDS}
+
+
+def kind_of_uri(uri: str) -> str | None:
+    """The kind that ``uri`` names, or None where this version does not know it."""
+    return _KIND_BY_URI.get(uri)
+
+
+def to_members(event: Event) -> dict[str, Any]:
+    """The event's JSON members, without its kind."""
+    members: dict[str, Any] = to_builtins(event)
+    return members
+
+
+def from_members(kind: str, members: object) -> Event:
+    """Read one event of a known kind.
+
+    Raises:
+        LedgerRejected: ``event_malformed``.
+    """
+    try:
+        event: Event = convert(members, KINDS[kind])
+    except (KeyError, ValidationError):
+        raise LedgerRejected("event_malformed") from None
+    return event

@@ -1,0 +1,59 @@
+"""The issuer's token ids: a lane, a counter, and random bits, as 28 base64url characters.
+
+A lane is one process of the issuer in one hour (hour since the epoch, 3 bytes, and 9 random bytes).
+Within it tokens are counted, so that the revoked ones are a Roaring bitmap of about two bytes each
+instead of a set of strings. The random bits make an id as hard to guess as any other.
+"""
+
+import re
+from typing import NamedTuple
+
+from tocsin_schemas import base64url
+
+LANE_LENGTH = 12
+LANE_RANDOM_LENGTH = 9
+TAIL_RANDOM_LENGTH = 5
+HOUR_S = 3600
+LANE_SLACK_S = 300
+
+_TEXT = re.compile(r"[A-Za-z0-9_-]{28}").fullmatch
+
+
+class LaneId(NamedTuple):
+    """A token's place: its lane, and its counter there."""
+
+    lane: bytes
+    counter: int
+
+
+def lane(hour: int, randomness: bytes) -> bytes:
+    """A lane's name, from the hour since the epoch and 9 random bytes."""
+    if len(randomness) != LANE_RANDOM_LENGTH:
+        raise ValueError("a lane takes 9 random bytes")
+    return hour.to_bytes(3) + randomness
+
+
+def hour_of(lane: bytes) -> int:
+    """The hour since the epoch in which the lane was opened."""
+    return int.from_bytes(lane[:3])
+
+
+def compose(lane: bytes, counter: int, randomness: bytes) -> str:
+    """A jti, from its place and 5 random bytes."""
+    if len(randomness) != TAIL_RANDOM_LENGTH:
+        raise ValueError("a jti takes 5 random bytes")
+    return base64url.encode(lane + counter.to_bytes(4) + randomness)
+
+
+def parse(jti: str) -> LaneId | None:
+    """The place that ``jti`` names, or None where it is not one of the issuer's own ids."""
+    if _TEXT(jti) is None:
+        return None
+    raw = base64url.decode(jti)
+    return LaneId(raw[:LANE_LENGTH], int.from_bytes(raw[LANE_LENGTH : LANE_LENGTH + 4]))
+
+
+def issued_in_lane(lane: bytes, iat: int) -> bool:
+    """Whether ``iat`` lies in the lane's hour, give or take 5 minutes."""
+    start = hour_of(lane) * HOUR_S
+    return start - LANE_SLACK_S <= iat < start + HOUR_S + LANE_SLACK_S

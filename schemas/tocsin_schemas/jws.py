@@ -1,0 +1,177 @@
+"""The strict compact JWS (RFC 7515, RFC 8725) under tokens and records alike.
+
+One serialization, three algorithms, one key for one kid. Nothing in a header is ever fetched, and
+everything that could make two implementations read one text differently is refused.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from cryptography.exceptions import InvalidSignature
+
+from tocsin_schemas import base64url, strict_json
+from tocsin_schemas.errors import EncodingRejected, JwsRejected
+from tocsin_schemas.jwk import MAX_KID_LENGTH, PublicKey
+
+MAX_HEADER_LENGTH = 2048
+MAX_JWS_LENGTH = 8192
+
+# Parameters that name a key by themselves, change what is signed, or belong to encryption.
+_REFUSED = frozenset(
+    [
+        "jwk",
+        "jku",
+        "x5u",
+        "x5c",
+        "crit",
+        "b64",
+        "zip",
+        "enc",
+        "epk",
+        "apu",
+        "apv",
+        "iv",
+        "tag",
+        "p2s",
+        "p2c",
+    ]
+)
+
+
+class Signer(Protocol):
+    """Signs with one private key, wherever that is kept."""
+
+    @property
+    def kid(self) -> str:
+        """The RFC 7638 thumbprint of the public key."""
+        ...
+
+    @property
+    def alg(self) -> str:
+        """The JWS algorithm."""
+        ...
+
+    def sign(self, data: bytes) -> bytes:
+        """Return the JWS signature over ``data``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A protected header that passed every check; ``members`` holds all of it."""
+
+    kid: str
+    alg: str
+    typ: str | None
+    members: Mapping[str, Any]
+
+
+class VerifiedJws(NamedTuple):
+    """A JWS whose signature is good: the members of its header, and its payload's bytes."""
+
+    header: Mapping[str, Any]
+    payload: bytes
+
+
+def normal_typ(typ: str) -> str:
+    """``application/at+jwt`` and ``AT+JWT`` are both ``at+jwt`` (RFC 7515 section 4.1.9)."""
+    return typ.lower().removeprefix("application/")
+
+
+def parse_header(segment: str) -> Header:
+    """Decode and check one protected header.
+
+    Raises:
+        JwsRejected: ``header``, ``kid`` or ``alg``.
+    """
+    if len(segment) > MAX_HEADER_LENGTH:
+        raise JwsRejected("header")
+    try:
+        members = strict_json.loads_object(base64url.decode(segment))
+    except EncodingRejected:
+        raise JwsRejected("header") from None
+    if not _REFUSED.isdisjoint(members):
+        raise JwsRejected("header")
+    kid, alg, typ = members.get("kid"), members.get("alg"), members.get("typ")
+    if type(kid) is not str or not 0 < len(kid) <= MAX_KID_LENGTH:
+        raise JwsRejected("kid")
+    if type(alg) is not str:
+        raise JwsRejected("alg")
+    if typ is not None and type(typ) is not str:
+        raise JwsRejected("header")
+    return Header(kid, alg, None if typ is None else normal_typ(typ), members)
+
+
+def split(text: str, max_length: int = MAX_JWS_LENGTH) -> tuple[str, str, str]:
+    """The three segments of a compact JWS.
+
+    Raises:
+        JwsRejected: ``size`` or ``segments``.
+    """
+    if type(text) is not str or len(text) > max_length:
+        raise JwsRejected("size")
+    segments = text.split(".", 3)
+    if len(segments) != 3 or not all(segments):
+        raise JwsRejected("segments")
+    return segments[0], segments[1], segments[2]
+
+
+def check_signature(signed: str, signature: str, header: Header, key: PublicKey) -> None:
+    """Check one signature over ``signed`` (header, dot, payload).
+
+    Raises:
+        JwsRejected: ``alg`` where the header's is not the key's own, or ``signature``.
+    """
+    if header.alg not in key.algs:
+        raise JwsRejected("alg")
+    try:
+        key.verify(base64url.decode(signature), signed.encode("ascii"))
+    except (InvalidSignature, EncodingRejected, UnicodeEncodeError):
+        raise JwsRejected("signature") from None
+
+
+def verify_compact(
+    text: str,
+    keys: Mapping[str, PublicKey],
+    *,
+    typ: str | None = None,
+    max_length: int = MAX_JWS_LENGTH,
+) -> VerifiedJws:
+    """Verify a compact JWS against ``keys`` (by kid).
+
+    Args:
+        text: the JWS.
+        keys: the keys that may have signed it, by kid.
+        typ: the one type to accept (without ``application/``), or None for any.
+        max_length: the longest text to look at, in characters.
+
+    Raises:
+        JwsRejected: ``size``, ``segments``, ``header``, ``kid``, ``alg``, ``typ``, ``payload`` or
+            ``signature``; always after bounded work.
+    """
+    head, body, signature = split(text, max_length)
+    header = parse_header(head)
+    if typ is not None and header.typ != typ:
+        raise JwsRejected("typ")
+    key = keys.get(header.kid)
+    if key is None:
+        raise JwsRejected("kid")
+    check_signature(f"{head}.{body}", signature, header, key)
+    try:
+        payload = base64url.decode(body)
+    except EncodingRejected:
+        raise JwsRejected("payload") from None
+    return VerifiedJws(header.members, payload)
+
+
+def header_segment(signer: Signer, typ: str) -> str:
+    """The encoded protected header that ``signer`` writes for statements of type ``typ``."""
+    members = {"alg": signer.alg, "kid": signer.kid, "typ": typ}
+    return base64url.encode(strict_json.dumps(members))
+
+
+def sign_compact(payload: Mapping[str, Any], signer: Signer, typ: str) -> str:
+    """Sign ``payload`` in canonical JSON as a compact JWS."""
+    signed = f"{header_segment(signer, typ)}.{base64url.encode(strict_json.dumps(payload))}"
+    return f"{signed}.{base64url.encode(signer.sign(signed.encode('ascii')))}"
