@@ -1,0 +1,1 @@
+"""Pure machines. Time and bytes come in as arguments; nothing here does IO or reads a clock."""

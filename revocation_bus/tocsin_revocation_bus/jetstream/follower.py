@@ -1,0 +1,302 @@
+"""Feeds a replica: the live tail, catching up after a gap, and clock sync.
+
+Three small loops around one machine. None of them decides anything about the ledger: they bring
+bytes, and the replica says whether it is behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+
+from tocsin_revocation_bus.clocks import lease_clock, wall_clock
+from tocsin_revocation_bus.core.replica import AgentState, Outcome, Replica, Status
+from tocsin_revocation_bus.jetstream.connection import PENDING_LIMITS, BusAddress, connect
+from tocsin_revocation_bus.jetstream.direct_get import ReadFailed, read_batch
+from tocsin_schemas import base64url
+from tocsin_schemas.subjects import CLOCK_SYNC, EDGE_HEARTBEAT, EDGE_SUBJECTS
+
+SYNC_EVERY_S = 600.0
+SYNC_JITTER = 0.2
+RETRY_S = (0.1, 5.0)  # first and longest pause after a failure
+_WATCH_S = 0.25
+_log = logging.getLogger("tocsin.agent")
+
+
+class Backoff:
+    """Growing pauses with jitter, in seconds."""
+
+    def __init__(self) -> None:
+        self._next = RETRY_S[0]
+
+    def reset(self) -> None:
+        """Start over after a success."""
+        self._next = RETRY_S[0]
+
+    async def pause(self) -> None:
+        """Wait a little longer than last time."""
+        await asyncio.sleep(self._next * random.uniform(0.5, 1.0))  # noqa: S311 (jitter)
+        self._next = min(self._next * 2, RETRY_S[1])
+
+
+class Follower:
+    """Keeps ``replica`` at the head of the ledger for as long as it runs."""
+
+    def __init__(
+        self,
+        replica: Replica,
+        address: BusAddress,
+        *,
+        name: str,
+        on_change: Callable[[Status], None] | None = None,
+    ) -> None:
+        self.replica = replica
+        self.next_seq = 1
+        self.connected = False
+        self._address = address
+        self._name = name
+        self._on_change = on_change
+        self._client: Client | None = None
+        self._catch_up = asyncio.Event()
+        self._sync = asyncio.Event()
+        self._moved = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._last_status: Status | None = None
+
+    # --- life -----------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Start following in the background; returns at once, whether NATS is there or not."""
+        self._tasks = [
+            asyncio.create_task(self._run(), name=f"{self._name}-run"),
+            asyncio.create_task(self._watch(), name=f"{self._name}-watch"),
+        ]
+
+    async def stop(self) -> None:
+        """Stop following; the replica keeps what it has."""
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+        self._tasks = []
+        if self._client is not None and not self._client.is_closed:
+            await self._client.close()
+        self.connected = False
+
+    async def wait_live(self, timeout: float) -> bool:
+        """Wait until the replica is live, or has refused; ``timeout`` in seconds."""
+        deadline = asyncio.get_running_loop().time() + timeout
+        while True:
+            state = self.status().state
+            if state is AgentState.LIVE:
+                return True
+            remaining = deadline - asyncio.get_running_loop().time()
+            if remaining <= 0:
+                return False
+            self._moved.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._moved.wait(), min(remaining, _WATCH_S))
+
+    async def read_now(self) -> None:
+        """Read the stream to its end, now.
+
+        Raises:
+            ReadFailed: it cannot be read.
+        """
+        if self._client is None or not self.connected:
+            raise ReadFailed("disconnected")
+        await self._read_to_the_end(self._client)
+
+    def status(self) -> Status:
+        """The replica's state and reason, or that NATS is not there."""
+        status = self.replica.status(lease_clock(), wall_clock())
+        if not self.connected and status.state in (AgentState.STARTING, AgentState.SYNCING):
+            return Status(status.state, "disconnected")
+        if not self.connected and status == Status(AgentState.STALE, "lease_lapsed"):
+            return Status(AgentState.STALE, "disconnected")
+        return status
+
+    # --- the loops ------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        backoff = Backoff()
+        while True:
+            closed = asyncio.Event()
+            try:
+                client = await self._connect(closed)
+            except (NatsError, OSError) as error:
+                _log.warning("cannot connect to NATS: %s", type(error).__name__)
+                await backoff.pause()
+                continue
+            await self._follow(client, closed)  # until NATS has refused us for good
+            await backoff.pause()
+
+    async def _connect(self, closed: asyncio.Event) -> Client:
+        async def on_closed() -> None:
+            closed.set()
+
+        self._client = await connect(
+            self._address,
+            name=self._name,
+            on_connected=self._on_connected,
+            on_lost=self._on_lost,
+            on_error=self._on_error,
+            on_closed=on_closed,
+        )
+        return self._client
+
+    async def _follow(self, client: Client, closed: asyncio.Event) -> None:
+        # Subscribe before reading, so that nothing falls in between.
+        await client.subscribe(EDGE_SUBJECTS, cb=self._on_message, **PENDING_LIMITS)
+        await self._on_connected()
+        loops = [
+            asyncio.create_task(self._catch_up_loop(client)),
+            asyncio.create_task(self._sync_loop(client)),
+        ]
+        waiting = asyncio.create_task(closed.wait())
+        try:
+            await asyncio.wait([*loops, waiting], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (*loops, waiting):
+                task.cancel()
+            for result in await asyncio.gather(*loops, waiting, return_exceptions=True):
+                if isinstance(result, Exception):
+                    raise result
+
+    async def _on_connected(self) -> None:
+        self.connected = True
+        self._catch_up.set()
+        self._sync.set()
+        self._report()
+
+    async def _on_lost(self) -> None:
+        self.connected = False
+        self._report()
+
+    async def _on_error(self, error: Exception) -> None:
+        _log.debug("NATS: %s", type(error).__name__)
+
+    async def _on_message(self, message: Msg) -> None:
+        text = message.data.decode("ascii", "replace")
+        now, wall = lease_clock(), wall_clock()
+        if message.subject == EDGE_HEARTBEAT:
+            outcome = self.replica.apply_heartbeat(text, now, wall)
+            if self.replica.needs_sync():
+                self._sync.set()
+        else:
+            outcome = self.replica.apply_record(text, now, wall)
+            seq = (message.headers or {}).get("Nats-Sequence", "")
+            if outcome is Outcome.APPLIED and seq.isascii() and seq.isdigit():
+                self.next_seq = max(self.next_seq, int(seq) + 1)
+        if outcome is Outcome.BEHIND or (outcome is Outcome.NOISE and self.replica.head is None):
+            self._catch_up.set()
+        self._report()
+
+    async def _catch_up_loop(self, client: Client) -> None:
+        backoff = Backoff()
+        while True:
+            await self._catch_up.wait()
+            self._catch_up.clear()
+            try:
+                read = await self._read_to_the_end(client)
+                if self.replica.needs_sync():
+                    self._sync.set()
+                if not self.replica.behind:
+                    backoff.reset()
+                    continue
+                if read == 0:
+                    self.next_seq = 1  # the stream may have been made anew; the chain will tell
+            except ReadFailed:
+                pass
+            self._catch_up.set()
+            await backoff.pause()
+
+    async def _read_to_the_end(self, client: Client) -> int:
+        seq, total = self.next_seq, 0
+        while True:
+            read = 0
+            async for message in read_batch(client, seq):
+                now, wall = lease_clock(), wall_clock()
+                if message.is_heartbeat:
+                    self.replica.apply_heartbeat(message.text, now, wall)
+                else:
+                    self.replica.apply_record(message.text, now, wall)
+                seq = message.seq + 1
+                read += 1
+            self.next_seq = max(self.next_seq, seq)
+            self._report()
+            if read == 0:
+                return total
+            total += read
+
+    async def _sync_loop(self, client: Client) -> None:
+        backoff = Backoff()
+        while True:
+            jitter = random.uniform(1 - SYNC_JITTER, 1.0)  # noqa: S311
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._sync.wait(), SYNC_EVERY_S * jitter)
+            self._sync.clear()
+            if self.replica.trust.keyset is None:
+                continue  # nobody's answer could be checked; catching up sets the event again
+            if await self._ask_for_time(client):
+                backoff.reset()
+            if self.replica.needs_sync():
+                await backoff.pause()
+                self._sync.set()
+
+    async def _ask_for_time(self, client: Client) -> bool:
+        """Ask every candidate; each that answers spares a sync after a failover."""
+        nonce = base64url.encode(secrets.token_bytes(18))
+        inbox = client.new_inbox()
+        answered = False
+        try:
+            subscription = await client.subscribe(inbox)
+            self.replica.sync_sent(nonce, lease_clock())
+            await client.publish(CLOCK_SYNC, f'{{"nonce":"{nonce}"}}'.encode(), reply=inbox)
+        except NatsError:
+            return False
+        try:
+            while True:
+                message = await subscription.next_msg(timeout=0.2 if answered else 2.0)
+                if (message.headers or {}).get("Status") is not None:
+                    return answered  # nobody is there to answer
+                text = message.data.decode("ascii", "replace")
+                outcome = self.replica.apply_clock_reply(text, lease_clock(), wall_clock())
+                answered = answered or outcome is Outcome.APPLIED
+                if self.replica.behind:
+                    self._catch_up.set()
+                self._report()
+        except NatsError:  # no more answers, in time or at all
+            return answered
+        finally:
+            if client.is_connected:
+                await subscription.unsubscribe()
+
+    # --- saying it once -------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        """A lease lapses without any message: look at the clock from time to time."""
+        while True:
+            self._report()
+            await asyncio.sleep(_WATCH_S)
+
+    def _report(self) -> None:
+        status = self.status()
+        if status == self._last_status:
+            return
+        self._last_status = status
+        self._moved.set()
+        refuses = status.state in (AgentState.STALE, AgentState.REFUSED)
+        level = logging.WARNING if refuses else logging.INFO
+        _log.log(level, "%s is %s %s", self._name, status.state.value, status.reason)
+        if self._on_change is not None:
+            self._on_change(status)
