@@ -1,0 +1,1 @@
+"""The token verifier: pure, with its clocks injected."""

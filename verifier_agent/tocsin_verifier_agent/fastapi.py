@@ -1,0 +1,50 @@
+"""FastAPI: the ASGI middleware, and a dependency that asks for permissions.
+
+::
+
+    app.add_middleware(TocsinMiddleware)
+
+    @app.get("/orders", dependencies=[Depends(require("orders:read"))])
+    def orders(): ...
+"""
+
+from collections.abc import Callable
+
+from fastapi import HTTPException, Request
+
+from tocsin_schemas.errors import AgentStale, TokenRejected
+from tocsin_verifier_agent import bearer
+from tocsin_verifier_agent.asgi import SCOPE_KEY, Presented, TocsinMiddleware
+from tocsin_verifier_agent.bearer import Refusal
+from tocsin_verifier_agent.core.verified import Verified
+
+__all__ = ["TocsinMiddleware", "require"]
+
+
+def require(*permissions: str, max_staleness: float | None = None) -> Callable[[Request], Verified]:
+    """A dependency: the token must hold every permission, in ``perms`` or ``scope``.
+
+    ``max_staleness`` (seconds) demands a fresher proof than the fleet's lease. The dependency's
+    value is the :class:`Verified` token.
+    """
+    needed = frozenset(permissions)
+
+    def dependency(request: Request) -> Verified:
+        presented = request.scope.get(SCOPE_KEY)
+        if not isinstance(presented, Presented):
+            raise _error(bearer.NO_TOKEN)
+        try:
+            verified: Verified = presented.verify(max_staleness)
+        except TokenRejected:
+            raise _error(bearer.BAD_TOKEN) from None
+        except AgentStale as stale:
+            raise _error(bearer.stale(stale)) from None
+        if not needed <= verified.permissions:
+            raise _error(bearer.insufficient_scope(" ".join(sorted(needed))))
+        return verified
+
+    return dependency
+
+
+def _error(refusal: Refusal) -> HTTPException:
+    return HTTPException(refusal.status, refusal.body(), dict(refusal.headers))
