@@ -1,0 +1,248 @@
+"""What the sequencer decides: what to append, and what an answer, or none, means.
+
+One message is in flight at a time, under the fence `Nats-Expected-Last-Sequence`. The machine never
+takes an error for a failure nor an answer for a success: after any doubt it asks what stands at the
+place it aimed for, and compares bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from tocsin_revocation_bus.core.replica import Outcome, Replica
+from tocsin_schemas import heartbeat, record
+from tocsin_schemas.errors import TocsinError
+from tocsin_schemas.events import (
+    KIND_OF,
+    AllRevokedBefore,
+    ClientRevokedBefore,
+    Event,
+    KeysetPublished,
+    SubjectRevokedBefore,
+)
+from tocsin_schemas.heartbeat import Heartbeat
+from tocsin_schemas.jws import Signer
+from tocsin_schemas.keyset import Policy
+from tocsin_schemas.subjects import HEARTBEAT, LEDGER_PREFIX
+
+TICK_AFTER_S = 600
+TAKEOVER_HEARTBEATS = 3
+
+
+class Role(Enum):
+    """A candidate follows; the active one appends."""
+
+    CANDIDATE = "candidate"
+    ACTIVE = "active"
+
+
+class NotActive(TocsinError):
+    """Something was to be appended by a candidate, or while a message was in flight."""
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Publish these bytes at ``expected_seq`` + 1, and nowhere else. ``ttl_s`` is in seconds."""
+
+    subject: str
+    text: str
+    message_id: str
+    expected_seq: int
+    ttl_s: int | None = None
+
+    @property
+    def is_record(self) -> bool:
+        """Whether this is a member of the chain (a heartbeat is not)."""
+        return self.ttl_s is None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBack:
+    """Ask what stands at ``seq``, and where the stream ends."""
+
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The message in flight is in the stream."""
+
+    append: Append
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepDown:
+    """Somebody else appends now, or the stream is not what it was."""
+
+    reason: str
+
+
+Decision: TypeAlias = Append | ReadBack | Committed | StepDown
+
+
+def may_take_over(silence_s: float, policy: Policy, jitter: float) -> bool:
+    """Whether the active sequencer has been silent for 3 H, and up to one more by ``jitter``."""
+    return silence_s * 1000 >= policy.heartbeat_ms * (TAKEOVER_HEARTBEATS + jitter)
+
+
+class Sequencer:
+    """Decisions for one candidate. ``replica`` is its own copy of the ledger."""
+
+    def __init__(self, issuer: str, signer: Signer, replica: Replica, clock_id: str) -> None:
+        self.role = Role.CANDIDATE
+        self.last_heartbeat: str | None = None
+        self._issuer = issuer
+        self._signer = signer
+        self._replica = replica
+        self._clock_id = clock_id
+        self._last_seq = 0
+        self._in_flight: Append | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether something may be appended now."""
+        return self.role is Role.ACTIVE and self._in_flight is None
+
+    def take_over(self, last_seq: int, checkpoint_n: int) -> bool:
+        """Become active at the stream's end, which the replica has read up to.
+
+        Returns False while the replica is behind a heartbeat, or halted: then there is nothing to
+        continue. The caller brings the stream up to the checkpoint from the journal before the
+        first heartbeat.
+        """
+        head_n = 0 if self._replica.head is None else self._replica.head.n
+        if self._replica.halted is not None or (self._replica.behind and head_n >= checkpoint_n):
+            return False
+        self.role = Role.ACTIVE
+        self._last_seq = last_seq
+        self._in_flight = None
+        return True
+
+    def step_down(self) -> None:
+        """Stop appending."""
+        self.role = Role.CANDIDATE
+        self._in_flight = None
+        self.last_heartbeat = None
+
+    def build(self, carried: Sequence[Event], txn: str, wall: float) -> str:
+        """Sign the next record, to be journaled before it is appended.
+
+        A record is never older than the one before it, nor than what its cutoffs were counted from.
+        """
+        head = self._replica.head
+        cutoffs = [
+            event.before - 1
+            for event in carried
+            if isinstance(event, SubjectRevokedBefore | ClientRevokedBefore | AllRevokedBefore)
+        ]
+        return record.build(
+            iss=self._issuer,
+            iat=max([int(wall), 0 if head is None else head.iat, *cutoffs]),
+            txn=txn,
+            term=1 if head is None else head.term,
+            n=1 if head is None else head.n + 1,
+            prev=record.GENESIS_PREV if head is None else head.hash,
+            carried=carried,
+            signer=self._signer,
+        )
+
+    def append_record(self, text: str) -> Append:
+        """Append a record that has been journaled: a new one, or one that was found there.
+
+        Raises:
+            NotActive: ``not_active``.
+        """
+        parsed = record.parse_unverified(text)
+        kind = KIND_OF[type(parsed.events[0])] if parsed.events else "unknown"
+        return self._send(Append(LEDGER_PREFIX + kind, text, parsed.hash, self._last_seq))
+
+    def append_heartbeat(self, issuer_time: int, wall: float) -> Append:
+        """Say where the head is. ``issuer_time`` was read after the head was known.
+
+        Raises:
+            NotActive: ``not_active``, also where there is no head yet.
+        """
+        head, policy = self._replica.head, self._replica.trust.policy
+        if head is None or policy is None:
+            raise NotActive("not_active")
+        beat = Heartbeat(
+            iss=self._issuer,
+            term=head.term,
+            head_n=head.n,
+            head_hash=head.hash,
+            settled_n=0,
+            clock_id=self._clock_id,
+            issuer_time=issuer_time,
+            utc=int(wall * 1000),
+        )
+        text = heartbeat.sign(beat, self._signer)
+        ttl_s = -(-policy.lease_ms // 1000) + 1
+        return self._send(Append(HEARTBEAT, text, record.hash_of(text), self._last_seq, ttl_s))
+
+    def _send(self, append: Append) -> Append:
+        if not self.idle:
+            raise NotActive("not_active")
+        self._in_flight = append
+        return append
+
+    # --- what an answer means -------------------------------------------------------------------
+
+    def on_ack(self, seq: int, *, duplicate: bool) -> Decision:
+        """A PubAck. As a duplicate it says only that some message had this id, somewhere."""
+        append = self._flying()
+        if duplicate or seq != append.expected_seq + 1:
+            return ReadBack(append.expected_seq + 1)
+        return self._committed(append, seq)
+
+    def on_doubt(self) -> Decision:
+        """A timeout, a lost connection or a fence error: we may have won all the same."""
+        return ReadBack(self._flying().expected_seq + 1)
+
+    def on_read(self, text: str | None, last_seq: int) -> Decision:
+        """What stands at the place in question (None: nothing), and the stream's last sequence."""
+        append = self._flying()
+        if text == append.text:
+            return self._committed(append, append.expected_seq + 1)
+        if text is None and last_seq == append.expected_seq:
+            return append  # it never arrived; if it still does, the fence lets one of them in
+        self.step_down()
+        return StepDown("fence_lost" if last_seq > append.expected_seq else "stream_went_back")
+
+    def _flying(self) -> Append:
+        if self._in_flight is None:
+            raise NotActive("nothing_in_flight")
+        return self._in_flight
+
+    def _committed(self, append: Append, seq: int) -> Decision:
+        self._last_seq = seq
+        self._in_flight = None
+        if not append.is_record:
+            self.last_heartbeat = append.text
+        return Committed(append, seq)
+
+    def apply_committed(self, append: Append, now: int, wall: float) -> None:
+        """Fold our own record into our own replica, through every check that agents make.
+
+        Raises:
+            NotActive: ``own_record_refused``: a record of ours that no agent would accept. It
+                stands in the stream, so this candidate must not go on.
+        """
+        if append.is_record:
+            outcome = self._replica.apply_record(append.text, now, wall)
+            if outcome not in (Outcome.APPLIED, Outcome.OLD):
+                self.step_down()
+                raise NotActive("own_record_refused")
+
+    def tick_due(self, wall: float) -> bool:
+        """Whether the ledger has been idle for 10 minutes."""
+        head = self._replica.head
+        return head is not None and wall - head.iat >= TICK_AFTER_S
+
+
+def brings_keyset(carried: Sequence[Event]) -> bool:
+    """Whether the events hold a keyset; such a record carries nothing else."""
+    return any(isinstance(event, KeysetPublished) for event in carried)

@@ -1,0 +1,1 @@
+"""Private keys: how they sign, how they are kept, and the ceremonies that make them."""
