@@ -113,6 +113,10 @@ def _checked(entry: KeysetKey) -> PublicKey:
         raise DocumentRejected("key_malformed") from None
     if jwk.thumbprint(key.jwk) != entry.kid or entry.alg not in key.algs:
         raise DocumentRejected("key_malformed")
+    if entry.use == "ledger" and entry.alg == "ES256":
+        # Anybody can rewrite an ECDSA signature into a second good one. A record's identity is the
+        # hash of its text, so the rewritten one would pass for a fork and halt every agent.
+        raise DocumentRejected("key_malformed")
     return PublicKey(entry.kid, key.algs, key.verify, key.jwk)
 
 

@@ -73,7 +73,13 @@ def phase_of(
         return Phase.PENDING
     if key.kid == active:
         return Phase.ACTIVE
-    return Phase.STANDBY
+    # A key that has been rotated away may sign a little longer, for replicas that have not heard of
+    # it; nothing ever rotates back to it.
+    return Phase.STANDBY if key.sign_until > now + _retiring_s(times) else Phase.RETIRING
+
+
+def _retiring_s(times: KeyTimes) -> float:
+    return times.bound_s + RETIRE_GRACE_S + 1
 
 
 def token_keys(keyset: Keyset) -> list[KeysetKey]:

@@ -3,6 +3,7 @@
 from array import array
 from collections.abc import Iterator
 from hashlib import sha256
+from operator import itemgetter
 from sys import byteorder
 
 from pyroaring import BitMap
@@ -18,25 +19,29 @@ class Lane:
     def __init__(self) -> None:
         self.counters = BitMap()
         self.until = 0
-        self._digest: bytes | None = None
+        self._digest = (0, sha256().digest())
 
     def add(self, counter: int, until: int) -> None:
         """Revoke one counter."""
         self.counters.add(counter)
         self.until = max(self.until, until)
-        self._digest = None
 
     def digest(self) -> bytes:
         """SHA-256 over the sorted counters, four bytes each, little-endian.
 
-        A Roaring bitmap's own bytes depend on how it was filled; its elements do not.
+        A Roaring bitmap's own bytes depend on how it was filled; its elements do not. The digest is
+        kept with their number, which tells an old one: they are only ever added, perhaps by the
+        writer while another thread works out the digest for a status page.
         """
-        if self._digest is None:
+        count, digest = self._digest
+        if count != len(self.counters):
             elements: array[int] = self.counters.to_array()
+            count = len(elements)
             if byteorder == "big":
                 elements.byteswap()
-            self._digest = sha256(elements.tobytes()).digest()
-        return self._digest
+            digest = sha256(elements.tobytes()).digest()
+            self._digest = count, digest
+        return digest
 
 
 class Lanes:
@@ -47,7 +52,7 @@ class Lanes:
 
     def __len__(self) -> int:
         """How many tokens are revoked."""
-        return sum(len(lane.counters) for lane in self._lanes.values())
+        return sum(len(lane.counters) for lane in list(self._lanes.values()))
 
     def add(self, place: LaneId, until: int) -> None:
         """Revoke one token."""
@@ -68,6 +73,5 @@ class Lanes:
 
     def canonical(self) -> Iterator[bytes]:
         """The canonical form, lane by lane, sorted."""
-        for name in sorted(self._lanes):
-            lane = self._lanes[name]
+        for name, lane in sorted(self._lanes.items(), key=itemgetter(0)):
             yield name + lane.until.to_bytes(8) + lane.digest()

@@ -125,8 +125,11 @@ class Replica:
         return Outcome.BEHIND if self.behind else Outcome.APPLIED
 
     def sync_sent(self, nonce: str, now: int) -> None:
-        """Remember that a clock request went out at ``now``, read before it was sent."""
-        self._nonces[nonce] = now
+        """Remember that a clock request went out at ``now``, read before it was sent.
+
+        A request that goes out twice counts from the first time: the answer may be to that one.
+        """
+        self._nonces.setdefault(nonce, now)
         if len(self._nonces) > _MAX_NONCES:
             del self._nonces[next(iter(self._nonces))]
 

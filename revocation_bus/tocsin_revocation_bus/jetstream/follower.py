@@ -21,6 +21,7 @@ from tocsin_revocation_bus.clocks import lease_clock, wall_clock
 from tocsin_revocation_bus.core.replica import AgentState, Outcome, Replica, Status
 from tocsin_revocation_bus.jetstream.connection import PENDING_LIMITS, BusAddress, connect
 from tocsin_revocation_bus.jetstream.direct_get import ReadFailed, read_batch
+from tocsin_revocation_bus.tasks import end
 from tocsin_schemas import base64url
 from tocsin_schemas.subjects import CLOCK_SYNC, EDGE_HEARTBEAT, EDGE_SUBJECTS
 
@@ -82,12 +83,8 @@ class Follower:
 
     async def stop(self) -> None:
         """Stop following; the replica keeps what it has."""
-        for task in self._tasks:
-            task.cancel()
-        for task in self._tasks:
-            with suppress(asyncio.CancelledError):
-                await task
-        self._tasks = []
+        tasks, self._tasks = self._tasks, []
+        await end(*tasks)
         if self._client is not None and not self._client.is_closed:
             await self._client.close()
         self.connected = False
@@ -104,7 +101,8 @@ class Follower:
                 return False
             self._moved.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._moved.wait(), min(remaining, _WATCH_S))
+                async with asyncio.timeout(min(remaining, _WATCH_S)):
+                    await self._moved.wait()
 
     async def read_now(self) -> None:
         """Read the stream to its end, now.
@@ -166,11 +164,7 @@ class Follower:
         try:
             await asyncio.wait([*loops, waiting], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (*loops, waiting):
-                task.cancel()
-            for result in await asyncio.gather(*loops, waiting, return_exceptions=True):
-                if isinstance(result, Exception):
-                    raise result
+            await end(*loops, waiting)
 
     async def _on_connected(self) -> None:
         self.connected = True
@@ -243,7 +237,8 @@ class Follower:
         while True:
             jitter = random.uniform(1 - SYNC_JITTER, 1.0)  # noqa: S311
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._sync.wait(), SYNC_EVERY_S * jitter)
+                async with asyncio.timeout(SYNC_EVERY_S * jitter):
+                    await self._sync.wait()
             self._sync.clear()
             if self.replica.trust.keyset is None:
                 continue  # nobody's answer could be checked; catching up sets the event again

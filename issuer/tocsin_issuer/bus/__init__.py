@@ -1,0 +1,1 @@
+"""What the issuer offers to other services over NATS, as a FastStream application."""

@@ -1,0 +1,140 @@
+"""`tocsin audit`: the ledger, replayed."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from msgspec import to_builtins
+from rich.console import Console
+from rich.table import Table
+
+from tocsin_revocation_bus.core.replica import Replica
+from tocsin_revocation_bus.jetstream.connection import connect
+from tocsin_revocation_bus.jetstream.replay import Replayed, replay
+from tocsin_schemas.errors import LedgerHalted, LedgerRejected
+from tocsin_schemas.events import KIND_OF, Event, KeysetPublished
+from tocsin_verifier_agent import agent_file
+
+app = typer.Typer(help="What the ledger says.", no_args_is_help=True)
+CONNECT_S = 10.0
+TABLE_WIDTH = 140
+_BULKY = {"keyset", "statement"}
+
+AgentFile = Annotated[
+    Path, typer.Option("--file", envvar="TOCSIN_FILE", help="A .tocsin file: bus and pinned roots.")
+]
+
+
+@app.command("replay")
+def replay_command(
+    file: AgentFile = Path("dev.tocsin"),
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    kind: Annotated[str | None, typer.Option(help="Only records with this kind of event.")] = None,
+    since: Annotated[int, typer.Option(help="Only records from this time on (s of UTC).")] = 0,
+) -> None:
+    """Replay the ledger from its first record: each record, then what the whole amounts to.
+
+    Exit status 1 where the chain is broken.
+    """
+    asyncio.run(_replay(file, as_json, kind, since))
+
+
+async def _replay(file: Path, as_json: bool, kind: str | None, since: int) -> None:
+    parsed = agent_file.read(file)
+    replica = Replica(parsed.issuer, parsed.pinned())
+    table = Table("time (UTC)", "term.n", "events", "what", "hash")
+    async for one in _records(parsed, file, replica):
+        kinds = [KIND_OF[type(event)] for event in one.record.events]
+        if one.record.iat < since or (kind is not None and kind not in kinds):
+            continue
+        if as_json:
+            print(json.dumps(_members(one)))
+        else:
+            table.add_row(
+                datetime.fromtimestamp(one.record.iat, UTC).strftime("%Y-%m-%d %H:%M:%S"),
+                f"{one.record.term}.{one.record.n}",
+                ", ".join(dict.fromkeys(kinds)),
+                "; ".join(_in_words(event) for event in one.record.events[:3])
+                + ("; …" if len(one.record.events) > 3 else ""),
+                one.record.hash[:10],
+            )
+    if not as_json:
+        console = Console()
+        console.width = max(console.width, TABLE_WIDTH)
+        console.print(table)
+    summary = summary_of(replica)
+    print(json.dumps(summary))
+    if not summary["intact"]:
+        raise _broken(replica)
+
+
+def _broken(replica: Replica) -> LedgerRejected:
+    if replica.halted is not None:
+        return replica.halted
+    return LedgerHalted("chain_incomplete", "the ledger holds bytes that are no part of the chain")
+
+
+def summary_of(replica: Replica) -> dict[str, Any]:
+    """What a finished replay amounts to, as JSON members."""
+    head = replica.head
+    noise = {code: count for code, count in replica.noise.items() if code.startswith("record")}
+    return {
+        "intact": replica.halted is None and head is not None and not replica.noise,
+        "records": 0 if head is None else head.n,
+        "head": None if head is None else {"term": head.term, "n": head.n, "hash": head.hash},
+        "state_hash": replica.state.hash(),
+        "rules": replica.state.counts(),
+        "noise": noise or dict(replica.noise),
+    }
+
+
+async def _records(
+    parsed: agent_file.AgentFile, file: Path, replica: Replica
+) -> AsyncIterator[Replayed]:
+    async with asyncio.timeout(CONNECT_S):
+        client = await connect(parsed.address(file.parent), name="tocsin audit")
+    try:
+        async for one in replay(client, replica):
+            yield one
+    finally:
+        await client.close()
+
+
+def _members(one: Replayed) -> dict[str, Any]:
+    return {
+        "seq": one.seq,
+        "term": one.record.term,
+        "n": one.record.n,
+        "iat": one.record.iat,
+        "txn": one.record.txn,
+        "hash": one.record.hash,
+        "prev": one.record.prev,
+        "events": [
+            {"kind": KIND_OF[type(event)], **_without_documents(event)}
+            for event in one.record.events
+        ],
+    }
+
+
+def _without_documents(event: Event) -> dict[str, Any]:
+    members: dict[str, Any] = to_builtins(event)
+    return {name: value for name, value in members.items() if name not in _BULKY}
+
+
+def _in_words(event: Event) -> str:
+    if isinstance(event, KeysetPublished):
+        return f"keyset ({event.reason})"
+    members = _without_documents(event)
+    for many in ("tokens", "sessions"):
+        if many in members:
+            return f"{len(members[many])} {many} ({event.reason})"
+    named = [str(members[name]) for name in ("sub", "client_id", "kid") if name in members]
+    if "before" in members:
+        named.append(
+            "before " + datetime.fromtimestamp(members["before"], UTC).strftime("%H:%M:%S")
+        )
+    return f"{' '.join(named)} ({event.reason})".strip()

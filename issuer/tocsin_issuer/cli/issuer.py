@@ -1,0 +1,90 @@
+"""`tocsin issuer`: make one, and run one on servers of the operator's."""
+
+import asyncio
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+# DS
+from tocsin_issuer.keys import ceremony
+from tocsin_schemas.keyset import Policy
+
+if TYPE_CHECKING:
+    from tocsin_issuer.service import IssuerService
+
+app = typer.Typer(help="The auth service.", no_args_is_help=True)
+
+
+@app.command()
+def init(
+    issuer: Annotated[str, typer.Option(help="The `iss` of all tokens: one fixed URL.")],
+    folder: Annotated[Path, typer.Option("--dir", help="A new data directory.")] = Path(
+        ".tocsin/issuer"
+    ),
+    alg: Annotated[str, typer.Option(help="Of the token keys: RS256, ES256 or Ed25519.")] = "RS256",
+    roots: Annotated[int, typer.Option(min=1, max=16)] = 1,
+    threshold: Annotated[int, typer.Option(min=1, max=16)] = 1,
+    lease_ms: Annotated[int, typer.Option(min=500, max=3_600_000)] = 120_000,
+    heartbeat_ms: Annotated[int, typer.Option(min=50, max=60_000)] = 1_000,
+) -> None:
+    """Make roots, ledger key, two token keys (one stands by) and the first keyset.
+
+    For production, move the files in `roots/` to where they are kept offline.
+    """
+    keyset = ceremony.init(
+        folder,
+        issuer=issuer,
+        policy=Policy(lease_ms=lease_ms, heartbeat_ms=heartbeat_ms),
+        now=int(time.time()),
+        alg=alg,
+        roots=roots,
+        threshold=threshold,
+    )
+    print(f"keyset 1 of {keyset.iss} in {folder}; pin in the services' files:")
+    for kid in sorted(keyset.roots.public_keys()):
+        print(f"  root {kid}")
+
+
+@app.command()
+def run() -> None:
+    """Run the issuer on the servers that the environment names, until it is told to stop."""
+    # Here: the service brings web and bus frameworks, which would slow every other command down.
+    from tocsin_issuer.service import IssuerService
+    from tocsin_issuer.settings import settings_from_environment
+
+    asyncio.run(_run(IssuerService(settings_from_environment())))
+
+
+async def _run(service: "IssuerService") -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    try:
+        await service.start()
+        service.open()
+        await service.run_until(stopped)
+    finally:
+        await service.stop()
+
+
+@app.command()
+def secrets(
+    issuer: Annotated[str, typer.Option(help="The `iss` of all tokens: one fixed URL.")],
+    folder: Annotated[Path, typer.Option("--dir", help="A new folder.")] = Path("docker/secrets"),
+    service: Annotated[list[str] | None, typer.Option(help="An audience. May be repeated.")] = None,
+) -> None:
+    """Make every secret of a compose deployment, and the services' files."""
+    from tocsin_issuer.deploy_secrets import make_deploy_secrets
+
+    make_deploy_secrets(
+        folder,
+        issuer=issuer,
+        services=service or ["orders", "inventory"],
+        policy=Policy(),
+        now=int(time.time()),
+    )
+    print(f"made {folder}; docker/README.md says how to start with it")

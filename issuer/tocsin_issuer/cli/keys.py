@@ -1,0 +1,63 @@
+"""`tocsin keys`: look at the token keys, rotate them, revoke one."""
+
+import json
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from tocsin_issuer.cli.admin import DEFAULT_FILE, AdminClient, AdminFile, read_access
+
+app = typer.Typer(help="The token keys: phases and dates; rotate; revoke.", no_args_is_help=True)
+
+
+def _time(seconds: object) -> str:
+    if not isinstance(seconds, int | float):
+        return "unknown"
+    if seconds <= 0:
+        return "at once"
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+@app.command("list")
+def list_keys(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    admin_file: AdminFile = DEFAULT_FILE,
+) -> None:
+    """Show the token keys with their phases and dates (UTC)."""
+    answer = AdminClient(read_access(admin_file)).call("GET", "/admin/keys")
+    if as_json:
+        print(json.dumps(answer.members))
+        return
+    table = Table("kid", "alg", "phase", "may sign from", "until", "verified until")
+    for key in answer.members["keys"]:
+        table.add_row(
+            key["kid"],
+            key["alg"],
+            key["phase"],
+            _time(key["usable_from"]),
+            _time(key["sign_until"]),
+            _time(key["verify_until"]),
+        )
+    Console().print(table)
+
+
+@app.command()
+def rotate(admin_file: AdminFile = DEFAULT_FILE) -> None:
+    """Move to the standby key, and publish a new standby."""
+    answer = AdminClient(read_access(admin_file)).call("POST", "/admin/keys/rotate")
+    print(json.dumps(answer.members))
+
+
+@app.command("revoke")
+def revoke_key(
+    kid: Annotated[str, typer.Argument(help="The compromised key's kid.")],
+    admin_file: AdminFile = DEFAULT_FILE,
+) -> None:
+    """Revoke a key at once: its tokens die, and the standby signs from now on."""
+    answer = AdminClient(read_access(admin_file)).call("POST", f"/admin/keys/{kid}/revoke")
+    print(json.dumps(answer.members))
+    if answer.status == 202:
+        raise typer.Exit(3)

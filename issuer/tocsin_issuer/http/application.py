@@ -1,0 +1,41 @@
+"""What both listeners have in common."""
+
+from fastapi import APIRouter, FastAPI
+from starlette.responses import JSONResponse
+
+from tocsin_issuer.http import errors
+from tocsin_issuer.http.body_limit import BodyLimit
+from tocsin_issuer.http.context import IssuerContext
+from tocsin_issuer.http.security_headers import SecurityHeaders
+
+
+def create_app(title: str, context: IssuerContext, routers: list[APIRouter]) -> FastAPI:
+    """An application with our errors, limits and headers, and no pages of its own."""
+    app = FastAPI(title=title, docs_url=None, redoc_url=None, openapi_url=None)
+    errors.install(app)
+    for router in (*routers, _health(context)):
+        app.include_router(router)
+    app.add_middleware(
+        BodyLimit,
+        max_bytes=context.config.max_body_bytes,
+        timeout_s=context.config.body_timeout_s,
+    )
+    app.add_middleware(SecurityHeaders)
+    return app
+
+
+def _health(context: IssuerContext) -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/healthz")
+    async def healthz() -> JSONResponse:
+        """The process answers."""
+        return JSONResponse({"status": "ok"})
+
+    @router.get("/readyz")
+    async def readyz() -> JSONResponse:
+        """Everything that is needed works."""
+        ready = await context.readiness()
+        return JSONResponse({"status": "ready" if ready else "not ready"}, 200 if ready else 503)
+
+    return router

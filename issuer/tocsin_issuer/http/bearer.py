@@ -1,0 +1,35 @@
+"""The bearer token of a request (RFC 6750 section 2.1), and what it permits."""
+
+from fastapi import Request
+
+from tocsin_issuer.http.context import IssuerContext
+from tocsin_issuer.http.errors import InsufficientScope
+from tocsin_schemas.errors import RequestRejected
+from tocsin_verifier_agent.core.verified import Verified
+
+
+def bearer_token(request: Request) -> str:
+    """The token from the ``Authorization`` header; a query or form field is not looked at.
+
+    Raises:
+        RequestRejected: ``token_missing`` (401).
+    """
+    values = request.headers.getlist("authorization")
+    scheme, _, token = values[0].partition(" ") if len(values) == 1 else ("", "", "")
+    if scheme.lower() != "bearer" or not token:
+        raise RequestRejected("token_missing", "a bearer token is needed", status=401)
+    return token
+
+
+def require_operator(context: IssuerContext, request: Request, permission: str) -> Verified:
+    """The operator, whose token is good as of now and carries the permission.
+
+    Raises:
+        RequestRejected: ``token_missing`` (401) or ``insufficient_scope`` (403).
+        TokenRejected: 401.
+        AgentStale: 503: a revoked operator's token must not work because we are cut off.
+    """
+    verified = context.verify_admin(bearer_token(request))
+    if permission not in verified.permissions:
+        raise InsufficientScope(permission)
+    return verified

@@ -1,0 +1,64 @@
+"""What the routes need, in one object."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tocsin_issuer.config import IssuerConfig
+from tocsin_issuer.minting import TokenMinter
+from tocsin_issuer.store.clients import ClientStore
+from tocsin_issuer.store.cutoffs import Cutoffs
+from tocsin_issuer.store.outbox import Emission, Outbox
+from tocsin_issuer.store.revocations import Revocations
+from tocsin_issuer.store.sessions import SessionStore
+from tocsin_issuer.store.users import Authenticator
+from tocsin_verifier_agent.core.verified import Verified
+
+
+class KeyAdministration(Protocol):
+    """The token keys, as far as the outside may see and change them."""
+
+    def jwks(self) -> dict[str, Any]:
+        """The public keys as a JWK Set (RFC 7517 section 5)."""
+        ...
+
+    def pems(self) -> str:
+        """The same as PEM, one after the other."""
+        ...
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Phases and dates."""
+        ...
+
+    async def rotate(self) -> str:
+        """Let the standby sign; return its kid."""
+        ...
+
+    async def revoke(self, kid: str) -> Emission:
+        """Revoke a key for good."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class IssuerContext:
+    """One issuer.
+
+    ``verify_admin`` is the embedded agent's ``verify``: an operator's token must not be a revoked
+    one (TokenRejected, AgentStale). ``verify_own`` looks at signature and claims alone and accepts
+    every audience that this issuer mints for: people can log out while the bus is down.
+    ``readiness`` says whether everything works that is needed. ``bound_s`` is B, in seconds.
+    """
+
+    config: IssuerConfig
+    users: Authenticator
+    clients: ClientStore
+    sessions: SessionStore
+    revocations: Revocations
+    cutoffs: Cutoffs
+    minter: TokenMinter
+    outbox: Outbox
+    keys: KeyAdministration
+    verify_admin: Callable[[str], Verified]
+    verify_own: Callable[[str], Verified]
+    readiness: Callable[[], Awaitable[bool]]
+    bound_s: Callable[[], int]

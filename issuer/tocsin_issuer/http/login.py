@@ -1,0 +1,79 @@
+"""Logging in and out."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import JSONResponse
+
+from tocsin_issuer.http.bearer import bearer_token
+from tocsin_issuer.http.commit import commit_answer
+from tocsin_issuer.http.context import IssuerContext
+from tocsin_issuer.http.strict_body import StrictJsonRoute
+from tocsin_issuer.http.token_answer import token_answer
+from tocsin_issuer.store.register import REFUSALS
+from tocsin_issuer.store.users import MAX_NAME_LENGTH, MAX_PASSWORD_LENGTH
+from tocsin_schemas.errors import RequestRejected
+
+
+class LoginRequest(BaseModel):
+    """``device`` is a name that the user gives the session."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+    username: Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH)]
+    password: Annotated[str, Field(min_length=1, max_length=MAX_PASSWORD_LENGTH, repr=False)]
+    device: Annotated[str, Field(max_length=64)] = ""
+
+
+def login_router(context: IssuerContext) -> APIRouter:
+    """``/v1/login``, ``/v1/logout`` and ``/v1/logout-all``."""
+    router = APIRouter(prefix="/v1", route_class=StrictJsonRoute)
+    config = context.config
+
+    @router.post("/login")
+    async def login(body: LoginRequest, request: Request) -> JSONResponse:
+        """Open a session. Every refusal is the same, in text and in the work that it costs."""
+        user = await context.users.authenticate(body.username, body.password)
+        if user is None:
+            raise _refused()
+        try:
+            session = await context.sessions.create(
+                user.sub,
+                config.login_client_id,
+                config.default_audiences,
+                device=body.device,
+                user_agent=request.headers.get("user-agent"),
+            )
+            return await token_answer(context, session, user)
+        except RequestRejected as rejected:
+            if rejected.code not in REFUSALS:
+                raise
+            raise _refused() from None  # disabled, or logged out everywhere, in this very moment
+
+    @router.post("/logout")
+    async def logout(request: Request) -> JSONResponse:
+        """End the session of the token, or revoke the token where it has no session."""
+        claims = context.verify_own(bearer_token(request)).claims
+        if "sid" in claims:
+            emission = await context.revocations.revoke_sessions(
+                [claims["sid"]], "logout", "user", bound_s=context.bound_s()
+            )
+        else:
+            emission = await context.revocations.revoke_tokens(
+                [(claims["jti"], claims["exp"])], "logout", "user"
+            )
+        return await commit_answer(context, emission)
+
+    @router.post("/logout-all")
+    async def logout_all(request: Request) -> JSONResponse:
+        """End every session of the token's subject, and revoke every token of theirs so far."""
+        verified = context.verify_own(bearer_token(request))
+        emission = await context.cutoffs.subject(verified.subject, "logout-all", "user")
+        return await commit_answer(context, emission)
+
+    return router
+
+
+def _refused() -> RequestRejected:
+    return RequestRejected("invalid_grant", "user name or password are not valid", status=401)

@@ -1,0 +1,117 @@
+"""``/admin/revocations``: by token, session, subject, client, or everything."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
+from starlette.responses import JSONResponse
+
+from tocsin_issuer.http.bearer import require_operator
+from tocsin_issuer.http.commit import commit_answer
+from tocsin_issuer.http.context import IssuerContext
+from tocsin_issuer.http.strict_body import StrictJsonRoute
+from tocsin_issuer.store.outbox import Emission
+from tocsin_schemas.errors import RequestRejected, TokenRejected
+from tocsin_schemas.jws import MAX_JWS_LENGTH
+
+Identifier = Annotated[str, Field(min_length=1, max_length=255)]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+    reason: Annotated[str, Field(pattern="^[a-z0-9-]{1,48}$")] = "admin"
+
+
+class ByToken(_Request):
+    """A token by its text, which must be one of ours, or by ``jti`` and ``exp``."""
+
+    by: Literal["token"]
+    token: Annotated[str | None, Field(max_length=MAX_JWS_LENGTH, repr=False)] = None
+    jti: Identifier | None = None
+    exp: Annotated[int, Field(gt=0, lt=2**40)] | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "ByToken":
+        by_name = self.jti is not None and self.exp is not None
+        neither = self.jti is None and self.exp is None
+        if not (by_name if self.token is None else neither):
+            raise ValueError("either token, or jti and exp")
+        return self
+
+
+class BySession(_Request):
+    """A session."""
+
+    by: Literal["session"]
+    sid: Identifier
+
+
+class BySubject(_Request):
+    """Everything of a subject, so far."""
+
+    by: Literal["subject"]
+    sub: Identifier
+
+
+class ByClient(_Request):
+    """Everything of a client, so far."""
+
+    by: Literal["client"]
+    client_id: Identifier
+
+
+class OfAll(_Request):
+    """Everything of everybody, so far."""
+
+    by: Literal["all"]
+
+
+class RevocationRequest(
+    RootModel[
+        Annotated[ByToken | BySession | BySubject | ByClient | OfAll, Field(discriminator="by")]
+    ]
+):
+    """What to revoke."""
+
+
+def revocation_router(context: IssuerContext) -> APIRouter:
+    """``POST /admin/revocations``, for ``revocations:write``."""
+    router = APIRouter(prefix="/admin", route_class=StrictJsonRoute)
+
+    @router.post("/revocations")
+    async def revoke(body: RevocationRequest, request: Request) -> JSONResponse:
+        """Revoke, and answer when it is in the ledger."""
+        require_operator(context, request, "revocations:write")
+        return await commit_answer(context, await _revoke(context, body))
+
+    return router
+
+
+async def _revoke(context: IssuerContext, body: RevocationRequest) -> Emission:
+    match body.root:
+        case ByToken() as wanted:
+            return await context.revocations.revoke_tokens(
+                [_named(context, wanted)], wanted.reason, "admin"
+            )
+        case BySession() as wanted:
+            return await context.revocations.revoke_sessions(
+                [wanted.sid], wanted.reason, "admin", bound_s=context.bound_s()
+            )
+        case BySubject() as wanted:
+            return await context.cutoffs.subject(wanted.sub, wanted.reason, "admin")
+        case ByClient() as wanted:
+            return await context.cutoffs.client(wanted.client_id, wanted.reason, "admin")
+        case OfAll() as wanted:
+            return await context.cutoffs.everything(wanted.reason, "admin")
+
+
+def _named(context: IssuerContext, wanted: ByToken) -> tuple[str, int]:
+    """Always jti and exp of a *verified* text: the text itself is malleable."""
+    if wanted.jti is not None and wanted.exp is not None:
+        return wanted.jti, wanted.exp
+    try:
+        claims = context.verify_own(wanted.token or "").claims
+    except TokenRejected:
+        raise RequestRejected("not_a_token_of_ours", "no good token of this issuer") from None
+    return claims["jti"], claims["exp"]

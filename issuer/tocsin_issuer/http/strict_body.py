@@ -1,0 +1,69 @@
+"""Bodies that two parsers could read in two ways are refused before a route sees them."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+from fastapi import Request
+from fastapi.routing import APIRoute
+from starlette.responses import Response
+
+from tocsin_schemas import strict_json
+from tocsin_schemas.errors import EncodingRejected, RequestRejected
+
+JSON: Final = "application/json"
+FORM: Final = "application/x-www-form-urlencoded"
+_MAX_PARAMETERS: Final = 32
+
+
+class StrictJsonRoute(APIRoute):
+    """A route whose body, if it takes one, is one strict JSON object of the right content type."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Look at the body first, then go on as usual."""
+        handle = super().get_route_handler()
+        if self.body_field is None:
+            return handle
+
+        async def strict(request: Request) -> Response:
+            require_content_type(request, JSON)
+            try:
+                strict_json.loads_object(await request.body())
+            except EncodingRejected:
+                raise RequestRejected("json_malformed", "not one strict JSON object") from None
+            return await handle(request)
+
+        return strict
+
+
+def require_content_type(request: Request, wanted: str) -> None:
+    """Raises ``RequestRejected`` ``content_type`` (415) for any other."""
+    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if given != wanted:
+        raise RequestRejected("content_type", f"the content type is {wanted}", status=415)
+
+
+async def read_form(request: Request) -> dict[str, str]:
+    """The parameters of a form.
+
+    RFC 6749 section 3.2: an empty one counts as absent, none may stand twice, and unknown ones are
+    ignored by the caller.
+
+    Raises:
+        RequestRejected: ``content_type`` (415), ``form_malformed`` or ``parameter_repeated``.
+    """
+    require_content_type(request, FORM)
+    try:
+        pairs = parse_qsl(
+            (await request.body()).decode("ascii"),
+            keep_blank_values=True,
+            strict_parsing=True,
+            errors="strict",
+            max_num_fields=_MAX_PARAMETERS,
+        )
+    except ValueError:
+        raise RequestRejected("form_malformed", "not a form") from None
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise RequestRejected("parameter_repeated", "a parameter stands twice")
+    return {name: value for name, value in members.items() if value}

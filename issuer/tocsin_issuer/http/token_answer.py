@@ -1,0 +1,34 @@
+"""The answer that hands out tokens (RFC 6749 section 5.1)."""
+
+from starlette.responses import JSONResponse
+
+from tocsin_issuer.http.context import IssuerContext
+from tocsin_issuer.store.sessions import OpenSession
+from tocsin_issuer.store.users import AuthenticatedUser
+
+
+async def token_answer(
+    context: IssuerContext, session: OpenSession, user: AuthenticatedUser
+) -> JSONResponse:
+    """Mint an access token for a session and hand it out with the refresh token.
+
+    Raises:
+        RequestRejected: as :meth:`TokenMinter.mint` does.
+    """
+    minted = await context.minter.mint(
+        session.sub,
+        session.client_id,
+        session.audiences,
+        sid=session.sid,
+        role=user.role,
+        perms=user.perms,
+    )
+    return JSONResponse(
+        {
+            "access_token": minted.token,
+            "token_type": "Bearer",
+            "expires_in": minted.expires_in,
+            "refresh_token": session.refresh_token,
+            "session_id": session.sid,
+        }
+    )

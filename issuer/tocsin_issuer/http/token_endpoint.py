@@ -1,0 +1,127 @@
+"""The token endpoint (RFC 6749 section 3.2): ``refresh_token`` and ``client_credentials``."""
+
+import base64
+import binascii
+from urllib.parse import unquote_plus
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse
+
+from tocsin_issuer.http.context import IssuerContext
+from tocsin_issuer.http.strict_body import read_form
+from tocsin_issuer.http.token_answer import token_answer
+from tocsin_issuer.store.clients import Client
+from tocsin_issuer.store.refresh_token import invalid_grant
+from tocsin_issuer.store.register import REFUSALS
+from tocsin_schemas.errors import RequestRejected
+
+
+def token_router(context: IssuerContext) -> APIRouter:
+    """``/oauth/token``."""
+    router = APIRouter()
+
+    @router.post("/oauth/token")
+    async def token(request: Request) -> JSONResponse:
+        """Issue a token for a grant."""
+        form = await read_form(request)
+        credentials = _credentials(request, form)
+        client = None
+        if credentials is not None:
+            client = await context.clients.authenticate(*credentials)
+            if client is None:
+                raise _invalid_client()
+        match form.get("grant_type"):
+            case "refresh_token":
+                return await _refresh(context, form, client)
+            case "client_credentials":
+                if client is None:
+                    raise _invalid_client()
+                return await _client_token(context, form, client)
+            case None:
+                raise RequestRejected("invalid_request", "grant_type is missing")
+            case _:
+                raise RequestRejected("unsupported_grant_type", "the grant type is not supported")
+
+    return router
+
+
+async def _refresh(
+    context: IssuerContext, form: dict[str, str], client: Client | None
+) -> JSONResponse:
+    """Sessions belong to the client that they were opened with (RFC 6749 section 6)."""
+    if "refresh_token" not in form:
+        raise RequestRejected("invalid_request", "refresh_token is missing")
+    if "scope" in form:
+        raise RequestRejected("invalid_scope", "a session's tokens carry no scope")
+    client_id = form.get("client_id") if client is None else client.client_id
+    bound_s = context.bound_s()
+    session = await context.sessions.refresh(
+        form["refresh_token"], bound_s=bound_s, client_id=client_id
+    )
+    user = await context.users.find(session.sub)
+    if user is None:
+        await context.revocations.revoke_sessions(
+            [session.sid], "user-gone", "system", bound_s=bound_s
+        )
+        raise invalid_grant()
+    try:
+        return await token_answer(context, session, user)
+    except RequestRejected as rejected:
+        if rejected.code not in REFUSALS:
+            raise
+        raise invalid_grant() from None  # the session ended in this very moment
+
+
+async def _client_token(
+    context: IssuerContext, form: dict[str, str], client: Client
+) -> JSONResponse:
+    """A token in the client's own name; without a scope or audience, all that it may have."""
+    scopes = form.get("scope", " ".join(client.scopes)).split()
+    if not set(scopes) <= set(client.scopes):
+        raise RequestRejected("invalid_scope", "the client may not ask for that scope")
+    audiences = client.audiences
+    if "audience" in form:
+        if form["audience"] not in audiences:
+            raise RequestRejected("invalid_target", "the client may not ask for that audience")
+        audiences = (form["audience"],)
+    try:
+        minted = await context.minter.mint(
+            client.client_id, client.client_id, audiences, scope=" ".join(scopes)
+        )
+    except RequestRejected as rejected:
+        if rejected.code == "client_disabled":
+            raise _invalid_client() from None
+        raise
+    answer = {
+        "access_token": minted.token,
+        "token_type": "Bearer",
+        "expires_in": minted.expires_in,
+        "scope": " ".join(scopes),
+    }
+    return JSONResponse(answer)
+
+
+def _credentials(request: Request, form: dict[str, str]) -> tuple[str, str] | None:
+    """Id and secret by one method (RFC 6749 section 2.3.1): the header or the form, never both."""
+    values = request.headers.getlist("authorization")
+    if not values:
+        if "client_secret" not in form:
+            return None
+        return form.get("client_id", ""), form["client_secret"]
+    scheme, _, text = values[0].partition(" ")
+    if len(values) != 1 or scheme.lower() != "basic":
+        raise _invalid_client()
+    if "client_secret" in form:
+        raise RequestRejected("invalid_request", "the client authenticates in two ways")
+    try:
+        pair = base64.b64decode(text, validate=True).decode()
+    except (binascii.Error, ValueError):
+        raise _invalid_client() from None
+    client_id, colon, secret = pair.partition(":")
+    if not colon or form.get("client_id", unquote_plus(client_id)) != unquote_plus(client_id):
+        raise _invalid_client()
+    return unquote_plus(client_id), unquote_plus(secret)
+
+
+def _invalid_client() -> RequestRejected:
+    return RequestRejected("invalid_client", "client authentication failed", status=401)

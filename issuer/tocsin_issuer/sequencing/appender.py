@@ -1,0 +1,75 @@
+"""Carries one message into the stream, through every doubt, or steps down."""
+
+from __future__ import annotations
+
+from nats.aio.client import Client
+
+from tocsin_issuer.core.sequencer import Append, Committed, Decision, ReadBack, Sequencer, StepDown
+from tocsin_revocation_bus.clocks import lease_clock, wall_clock
+from tocsin_revocation_bus.jetstream.direct_get import ReadFailed, read_one
+from tocsin_revocation_bus.jetstream.fenced_publish import PubAck, publish
+from tocsin_revocation_bus.jetstream.follower import Backoff
+from tocsin_revocation_bus.jetstream.streams import last_sequence
+from tocsin_schemas.errors import ConfigurationError, TocsinError
+
+
+class SteppedDown(TocsinError):
+    """Somebody else appends now; the code says how that was noticed."""
+
+
+class Appender:
+    """The sequencer's decisions, carried out on a connection."""
+
+    def __init__(self, sequencer: Sequencer, client: Client) -> None:
+        self._sequencer = sequencer
+        self._client = client
+
+    async def append(self, append: Append) -> Committed:
+        """Publish, and find out what became of it, for as long as that takes.
+
+        Raises:
+            SteppedDown: another candidate has taken over.
+        """
+        decision: Decision = append
+        backoff = Backoff()
+        while True:
+            match decision:
+                case Append():
+                    decision = await self._publish(decision)
+                case ReadBack(seq):
+                    answer = await self._look(seq)
+                    if answer is None:
+                        await backoff.pause()
+                    else:
+                        decision = self._sequencer.on_read(*answer)
+                case Committed():
+                    self._sequencer.apply_committed(decision.append, lease_clock(), wall_clock())
+                    return decision
+                case StepDown(reason):
+                    raise SteppedDown(reason)
+
+    async def _publish(self, append: Append) -> Decision:
+        result = await publish(
+            self._client,
+            append.subject,
+            append.text,
+            message_id=append.message_id,
+            expected_seq=append.expected_seq,
+            ttl_s=append.ttl_s,
+        )
+        if isinstance(result, PubAck):
+            return self._sequencer.on_ack(result.seq, duplicate=result.duplicate)
+        return self._sequencer.on_doubt()
+
+    async def _look(self, seq: int) -> tuple[str | None, int] | None:
+        """What stands at ``seq`` and where the stream ends, or None while NATS does not answer.
+
+        The end is read first: a message that arrives in between is then seen as ours or not, and
+        never as missing from a stream that has grown past it.
+        """
+        try:
+            last_seq = await last_sequence(self._client)
+            found = await read_one(self._client, seq)
+        except (ReadFailed, ConfigurationError):
+            return None
+        return (None if found is None else found.text), last_seq

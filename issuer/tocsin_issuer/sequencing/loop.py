@@ -1,0 +1,225 @@
+"""The loop of one sequencer candidate: follow, take over, append, beat, step down."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from nats.aio.client import Client
+from redis.exceptions import RedisError
+
+from tocsin_issuer.core.sequencer import Role, Sequencer, brings_keyset, may_take_over
+from tocsin_issuer.sequencing.appender import Appender, SteppedDown
+from tocsin_issuer.store.journal import Journal, JournalEntry
+from tocsin_issuer.store.outbox import Outbox, OutboxEntry
+from tocsin_revocation_bus.clocks import lease_clock, wall_clock
+from tocsin_revocation_bus.core.replica import Replica
+from tocsin_revocation_bus.jetstream.direct_get import ReadFailed
+from tocsin_revocation_bus.jetstream.follower import Follower
+from tocsin_revocation_bus.jetstream.streams import declare_ledger, last_sequence
+from tocsin_revocation_bus.tasks import end
+from tocsin_schemas.errors import ConfigurationError, DocumentRejected, LedgerRejected
+from tocsin_schemas.events import Event, Tick
+from tocsin_schemas.keyset import Policy
+from tocsin_schemas.record import MAX_RECORD_LENGTH
+
+GROUP = 1000  # outbox entries in one record, at most
+_IDLE_POLL_S = 0.1  # for entries that another process has put into the outbox
+_RETRY_S = 0.25
+_SIZE_MARGIN = MAX_RECORD_LENGTH // 2  # base64url and signature come on top of the events
+_log = logging.getLogger("tocsin.sequencer")
+
+
+class SequencerLoop:
+    """Runs until stopped. ``genesis`` is what an empty ledger begins with."""
+
+    def __init__(
+        self,
+        *,
+        sequencer: Sequencer,
+        replica: Replica,
+        follower: Follower,
+        client: Client,
+        outbox: Outbox,
+        journal: Journal,
+        policy: Policy,
+        genesis: Sequence[Event],
+        event_id: Callable[[], str],
+    ) -> None:
+        self._sequencer = sequencer
+        self._replica = replica
+        self._follower = follower
+        self._client = client
+        self._outbox = outbox
+        self._journal = journal
+        self._genesis_policy = policy
+        self._genesis = genesis
+        self._event_id = event_id
+        self._appender = Appender(sequencer, client)
+        self._turn = asyncio.Lock()
+        self._beat_now = asyncio.Event()
+        self._jitter = random.random()  # noqa: S311 (spreads candidates, protects nothing)
+
+    @property
+    def active(self) -> bool:
+        """Whether this candidate appends."""
+        return self._sequencer.role is Role.ACTIVE
+
+    async def run(self) -> None:
+        """Follow, take over when the active one is silent, append until somebody else does."""
+        beating = asyncio.create_task(self._beat_on())
+        try:
+            while True:
+                await self._one_turn()
+        finally:
+            await end(beating)
+
+    async def _one_turn(self) -> None:
+        try:
+            if self.active or await self._try_to_take_over():
+                await self._work()
+                return
+        except SteppedDown as reason:
+            _log.warning("stepped down: %s", reason.code)
+        except (RedisError, OSError, ReadFailed, ConfigurationError) as error:
+            _log.warning("waiting: %s", getattr(error, "code", type(error).__name__))
+        await asyncio.sleep(_RETRY_S)
+
+    # --- taking over ----------------------------------------------------------------------------
+
+    async def _try_to_take_over(self) -> bool:
+        if not self._client.is_connected:
+            return False
+        await declare_ledger(self._client)
+        last_seq = await last_sequence(self._client)
+        await self._follower.read_now()
+        if self._follower.next_seq <= last_seq or not self._silent():
+            return False
+        checkpoint = await self._journal.checkpoint()
+        checkpoint_n = 0 if checkpoint is None else checkpoint.n
+        if not self._sequencer.take_over(last_seq, checkpoint_n):
+            return False
+        _log.info("took over at sequence %d", last_seq)
+        await self._append_what_was_journaled()
+        if self._replica.head is None:
+            await self._commit((), list(self._genesis))
+        self._beat_now.set()
+        return True
+
+    def _silent(self) -> bool:
+        heard = self._replica.newest_beat_utc()
+        if heard is None:
+            return True
+        policy = self._replica.trust.policy or self._genesis_policy
+        return may_take_over(wall_clock() - heard / 1000, policy, self._jitter)
+
+    async def _append_what_was_journaled(self) -> None:
+        """A record that was journaled may have been promised: it is appended, the same bytes."""
+        head = self._replica.head
+        for entry in await self._journal.after(0 if head is None else head.n):
+            await self._append(entry)
+
+    # --- appending ------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        while self.active:
+            self._outbox.wake.clear()
+            entries = await self._outbox.read(GROUP)
+            if entries:
+                await self._commit_group(_group(entries))
+            elif self._sequencer.tick_due(wall_clock()):
+                await self._commit((), [self._tick()])
+            else:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_IDLE_POLL_S):
+                        await self._outbox.wake.wait()
+
+    async def _commit_group(self, entries: Sequence[OutboxEntry]) -> None:
+        try:
+            await self._commit(
+                [entry.id for entry in entries],
+                [event for entry in entries for event in entry.events],
+            )
+        except (LedgerRejected, DocumentRejected) as rejected:
+            if len(entries) > 1:
+                for entry in entries:  # find the one that no agent would accept
+                    await self._commit_group([entry])
+                return
+            _log.error("dropped outbox entry %s: %s", entries[0].id, rejected.code)
+            await self._outbox.reject(entries[0].id, rejected.code)
+
+    async def _commit(self, outbox_ids: Sequence[str], carried: Sequence[Event]) -> None:
+        """Build, check as an agent would, journal, append. Nothing is journaled that would halt.
+
+        Raises:
+            LedgerRejected, DocumentRejected: an agent would refuse the record.
+        """
+        wall = wall_clock()
+        txn = f"{outbox_ids[0]}..{outbox_ids[-1]}" if outbox_ids else "sequencer"
+        text = self._sequencer.build(carried, txn, wall)
+        self._replica.check_next(text, wall)
+        head = self._replica.head
+        n = 1 if head is None else head.n + 1
+        entry = await self._journal.append(n, text, outbox_ids)
+        if entry.text != text:
+            _log.warning("the journal holds another record %d: appending that one", n)
+        await self._append(entry)
+
+    async def _append(self, entry: JournalEntry) -> None:
+        async with self._turn:
+            if not self.active:
+                raise SteppedDown("not_active")
+            append = self._sequencer.append_record(entry.text)
+            committed = await self._appender.append(append)
+        self._outbox.mark_committed(entry.outbox_ids)
+        head = self._replica.head
+        if head is not None:
+            await self._journal.settle(entry, head.term, head.hash, committed.seq)
+
+    def _tick(self) -> Tick:
+        return Tick(
+            id=self._event_id(),
+            reason="idle",
+            initiator="system",
+            state_hash=self._replica.state.hash(),
+        )
+
+    # --- beating --------------------------------------------------------------------------------
+
+    async def _beat_on(self) -> None:
+        """Heartbeats need NATS and the ledger key, and nothing else: no Redis, no outbox."""
+        while True:
+            policy = self._replica.trust.policy or self._genesis_policy
+            self._beat_now.clear()
+            if self.active and self._replica.head is not None:
+                try:
+                    async with self._turn:
+                        await self._beat()
+                except SteppedDown as reason:
+                    _log.warning("stepped down: %s", reason.code)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(policy.heartbeat_ms / 1000):
+                    await self._beat_now.wait()
+
+    async def _beat(self) -> None:
+        """The clock is read after the head is known, with nothing in between."""
+        if self.active:
+            append = self._sequencer.append_heartbeat(lease_clock(), wall_clock())
+            await self._appender.append(append)
+
+
+def _group(entries: Sequence[OutboxEntry]) -> list[OutboxEntry]:
+    """The longest start of the outbox that fits one record; a keyset stands alone."""
+    group: list[OutboxEntry] = []
+    size = 0
+    for entry in entries:
+        size += entry.size
+        if group and (size > _SIZE_MARGIN or brings_keyset(entry.events)):
+            break
+        group.append(entry)
+        if brings_keyset(entry.events):
+            break
+    return group

@@ -1,0 +1,301 @@
+"""One issuer process, put together: keys, store, ledger, bus and listeners."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from tocsin_issuer.bus.app import add_clock_sync, create_broker, heartbeat_of
+from tocsin_issuer.bus.app import stop as stop_broker
+from tocsin_issuer.config import IssuerConfig
+from tocsin_issuer.core.sequencer import Sequencer
+from tocsin_issuer.http.context import IssuerContext
+from tocsin_issuer.http.internal import create_internal_app
+from tocsin_issuer.http.public import create_public_app
+from tocsin_issuer.http.server import Listener
+from tocsin_issuer.keys.ceremony import IssuerFolder
+from tocsin_issuer.keys.key_manager import KeyManager
+from tocsin_issuer.minting import TokenMinter
+from tocsin_issuer.own_tokens import OwnAuthority
+from tocsin_issuer.sequencing.loop import SequencerLoop
+from tocsin_issuer.settings import IssuerSettings
+from tocsin_issuer.store.clients import ClientStore
+from tocsin_issuer.store.connection import connect as connect_redis
+from tocsin_issuer.store.cutoffs import Cutoffs
+from tocsin_issuer.store.event_text import new_event_id
+from tocsin_issuer.store.journal import Journal
+from tocsin_issuer.store.key_choice import KeyChoice
+from tocsin_issuer.store.outbox import Outbox
+from tocsin_issuer.store.passwords import Passwords
+from tocsin_issuer.store.register import Register
+from tocsin_issuer.store.revocations import Revocations
+from tocsin_issuer.store.sessions import SessionStore
+from tocsin_issuer.store.users import UserStore
+from tocsin_revocation_bus.clocks import lease_clock, wall_clock
+from tocsin_revocation_bus.core.replica import AgentState, Replica
+from tocsin_revocation_bus.core.trust import PinnedRoots, Trust
+from tocsin_revocation_bus.jetstream.connection import connect as connect_bus
+from tocsin_revocation_bus.jetstream.follower import Follower
+from tocsin_revocation_bus.tasks import end
+from tocsin_schemas import keyset as keysets
+from tocsin_schemas.errors import ConfigurationError
+from tocsin_schemas.events import KeysetPublished
+from tocsin_schemas.keyset import Keyset
+from tocsin_schemas.signed_document import SignedDocument
+from tocsin_verifier_agent.core.authority import LedgerAuthority
+from tocsin_verifier_agent.core.token_verifier import TokenVerifier
+
+START_TIMEOUT_S = 15.0
+_REFRESH_S = 1.0
+_log = logging.getLogger("tocsin.issuer")
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """The built-in stores of users and clients."""
+
+    users: UserStore
+    clients: ClientStore
+
+
+class IssuerService:
+    """Start it, open it, and stop it; it brings back nothing by itself that ends for good."""
+
+    def __init__(self, settings: IssuerSettings) -> None:
+        self.config: IssuerConfig = settings.config
+        self._settings = settings
+        self._closing = AsyncExitStack()
+        self._listeners: list[Listener] = []
+        self._failed: asyncio.Future[None] | None = None
+        self.accounts: Accounts
+        self.keyset: Keyset
+        self.replica: Replica
+
+    # --- life -----------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Connect, follow the ledger, and wait until it has been read, or begun.
+
+        Raises:
+            ConfigurationError: with a code for what is missing or wrong.
+        """
+        self._failed = asyncio.get_running_loop().create_future()
+        folder = IssuerFolder.open(self._settings.folder)
+        self._closing.callback(folder.close)
+        document = folder.newest_keyset()
+        self.keyset = self._check_keyset(document)
+        redis = await self._connect_redis()
+        await self._join_ledger(folder, document, redis)
+        keys = KeyManager(
+            folder=folder,
+            replica=self.replica,
+            choice=KeyChoice(redis),
+            outbox=self._outbox,
+            wall_clock=wall_clock,
+            event_id=new_event_id,
+            commit_wait_s=max(5.0, self.config.commit_wait_s),
+        )
+        await self._wait_for_ledger()
+        await keys.refresh()
+        self._in_background(lambda: self._look_after(keys), "keys")
+        self._listen(redis, keys)
+
+    def open(self) -> None:
+        """Serve requests."""
+        for listener in self._listeners:
+            listener.start()
+
+    async def run_until(self, stopped: asyncio.Event) -> None:
+        """Wait until told to stop, or until a part of the service has failed for good.
+
+        Raises:
+            ConfigurationError, TocsinError: what the failed part said.
+        """
+        waiting = asyncio.create_task(stopped.wait())
+        failed = self._failed
+        if failed is None:
+            raise RuntimeError("the service has not been started")
+        try:
+            both: list[asyncio.Future[Any]] = [waiting, failed]
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if failed.done():
+                failed.result()
+        finally:
+            await end(waiting)
+
+    async def stop(self) -> None:
+        """Let requests finish, then close everything, in the reverse order of the start."""
+        await self._closing.aclose()
+
+    # --- the parts ------------------------------------------------------------------------------
+
+    def _check_keyset(self, document: SignedDocument) -> Keyset:
+        """The newest keyset, by the roots that it names: a damaged file must show at once."""
+        claimed = keysets.parse_unverified(document)
+        pinned = PinnedRoots(frozenset(claimed.roots.public_keys()), claimed.roots.threshold)
+        trust = Trust(self.config.iss, pinned).accept(document)
+        if trust.keyset is None:
+            raise ConfigurationError("keyset_malformed", "the keyset is not signed by its roots")
+        if self.config.max_token_life_s > trust.keyset.policy.max_token_life_s:
+            raise ConfigurationError(
+                "policy_mismatch", "max_token_life_s exceeds what the signed policy allows"
+            )
+        self._pinned = pinned
+        return trust.keyset
+
+    async def _connect_redis(self) -> Redis:
+        redis = connect_redis(self._settings.redis_url)
+        self._closing.push_async_callback(redis.aclose)
+        try:
+            await redis.ping()
+        except RedisError as error:
+            raise ConfigurationError(
+                "redis_unavailable", f"Redis does not answer: {type(error).__name__}"
+            ) from None
+        return redis
+
+    async def _join_ledger(
+        self, folder: IssuerFolder, document: SignedDocument, redis: Redis
+    ) -> None:
+        bus, signer = self._settings.bus, folder.ledger_signer(self.keyset)
+        self.replica = Replica(self.config.iss, self._pinned)
+        self._follower = Follower(self.replica, bus, name="issuer")
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                client = await connect_bus(bus, name="tocsin sequencer")
+        except TimeoutError:
+            raise ConfigurationError("bus_unavailable", "NATS does not answer") from None
+        self._closing.push_async_callback(client.close)
+        await self._follower.start()
+        self._closing.push_async_callback(self._follower.stop)
+        clock_id = secrets.token_urlsafe(16)
+        sequencer = Sequencer(self.config.iss, signer, self.replica, clock_id)
+        broker = create_broker(bus)
+        add_clock_sync(
+            broker,
+            issuer=self.config.iss,
+            clock_id=clock_id,
+            signer=signer,
+            newest_heartbeat=heartbeat_of(sequencer),
+        )
+        await broker.start()
+        self._closing.push_async_callback(stop_broker, broker)
+        self._outbox = Outbox(redis)
+        loop = SequencerLoop(
+            sequencer=sequencer,
+            replica=self.replica,
+            follower=self._follower,
+            client=client,
+            outbox=self._outbox,
+            journal=Journal(redis),
+            policy=self.keyset.policy,
+            genesis=[
+                KeysetPublished(
+                    id=new_event_id(), reason="genesis", initiator="admin", keyset=document
+                )
+            ],
+            event_id=new_event_id,
+        )
+        self._in_background(loop.run, "sequencer")
+
+    async def _wait_for_ledger(self) -> None:
+        if await self._follower.wait_live(START_TIMEOUT_S):
+            return
+        if self._failed is not None and self._failed.done():
+            self._failed.result()
+        status = self._follower.status()
+        if status.state is AgentState.REFUSED:
+            raise ConfigurationError(status.reason, f"the ledger is refused: {status.reason}")
+        raise ConfigurationError("ledger_unavailable", f"no live ledger: {status.reason}")
+
+    def _listen(self, redis: Redis, keys: KeyManager) -> None:
+        config = self.config
+        users = UserStore(
+            redis, Passwords(), max_failures=config.login_failures, lock_s=config.login_lock_s
+        )
+        clients = ClientStore(redis)
+        self.accounts = Accounts(users, clients)
+        context = IssuerContext(
+            config=config,
+            users=users,
+            clients=clients,
+            sessions=SessionStore(
+                redis,
+                self._outbox,
+                idle_s=config.session_idle_s,
+                absolute_s=config.session_absolute_s,
+                max_token_life_s=config.max_token_life_s,
+            ),
+            revocations=Revocations(redis, self._outbox, max_token_life_s=config.max_token_life_s),
+            minter=TokenMinter(keys, Register(redis, config.max_token_life_s), config),
+            outbox=self._outbox,
+            cutoffs=Cutoffs(
+                redis,
+                self._outbox,
+                max_token_life_s=config.max_token_life_s,
+                session_absolute_s=config.session_absolute_s,
+            ),
+            keys=keys,
+            verify_admin=self._verifier(LedgerAuthority(self.replica)).verify,
+            verify_own=self._verifier(OwnAuthority(self.replica)).verify,
+            readiness=self._readiness,
+            bound_s=self._bound_s,
+        )
+        for app, host, port in (
+            (create_public_app(context), config.public_host, config.public_port),
+            (create_internal_app(context), config.internal_host, config.internal_port),
+        ):
+            listener = Listener(app, host, port)
+            self._listeners.append(listener)
+            self._closing.push_async_callback(listener.stop)
+
+    def _verifier(self, authority: LedgerAuthority) -> TokenVerifier:
+        return TokenVerifier(
+            authority,
+            issuer=self.config.iss,
+            audiences=frozenset({self.config.iss, *self.config.default_audiences}),
+            lease_clock=lease_clock,
+            wall_clock=wall_clock,
+        )
+
+    def _bound_s(self) -> int:
+        policy = self.replica.trust.policy or self.keyset.policy
+        return -(-policy.bound_ms // 1000)
+
+    async def _readiness(self) -> bool:
+        """Ready to log people in: there is a ledger. Being stale is no reason to be restarted."""
+        return self.replica.head is not None
+
+    # --- background -----------------------------------------------------------------------------
+
+    def _in_background(self, work: Callable[[], Awaitable[None]], name: str) -> None:
+        async def run() -> None:
+            try:
+                await work()
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:
+                _log.error("%s failed: %s", name, getattr(error, "code", type(error).__name__))
+                if self._failed is not None and not self._failed.done():
+                    self._failed.set_exception(error)
+
+        task = asyncio.create_task(run(), name=name)
+
+        self._closing.push_async_callback(end, task)
+
+    async def _look_after(self, keys: KeyManager) -> None:
+        while True:
+            await asyncio.sleep(_REFRESH_S)
+            try:
+                await keys.refresh()
+                await keys.renew_if_due()
+            except RedisError as error:
+                _log.warning("keys are not refreshed: %s", type(error).__name__)

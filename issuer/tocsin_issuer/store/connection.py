@@ -1,0 +1,41 @@
+"""The connection to Redis, with every wait capped."""
+
+from typing import Final
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+MAX_CONNECTIONS: Final = 32
+_CONNECT_TIMEOUT_S: Final = 2.0
+_ANSWER_TIMEOUT_S: Final = 5.0
+_POOL_TIMEOUT_S: Final = 5.0
+_HEALTH_CHECK_S: Final = 15
+_RETRIES: Final = 3
+_RETRY_BASE_S: Final = 0.02
+_RETRY_CAP_S: Final = 0.5
+
+
+def connect(url: str, *, max_connections: int = MAX_CONNECTIONS) -> Redis:
+    """A client for the URL. It connects when it is first used; close it with ``aclose()``.
+
+    A command whose connection broke is sent again, so a script may run twice: each of ours either
+    recognises its own second run or does no harm by it. A command that timed out is not.
+    """
+    pool = BlockingConnectionPool.from_url(
+        url,
+        decode_responses=True,
+        protocol=2,
+        max_connections=max_connections,
+        timeout=_POOL_TIMEOUT_S,
+        socket_connect_timeout=_CONNECT_TIMEOUT_S,
+        socket_timeout=_ANSWER_TIMEOUT_S,
+        health_check_interval=_HEALTH_CHECK_S,
+        retry=Retry(
+            ExponentialWithJitterBackoff(base=_RETRY_BASE_S, cap=_RETRY_CAP_S),
+            _RETRIES,
+            supported_errors=(RedisConnectionError,),
+        ),
+    )
+    return Redis.from_pool(pool)

@@ -1,0 +1,100 @@
+"""Cutoffs: everything of a subject, a client, or everybody, issued before now."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from redis.asyncio import Redis
+
+from tocsin_issuer.store import event_text, names, scripts
+from tocsin_issuer.store.event_text import Cutoff
+from tocsin_issuer.store.outbox import Emission, Outbox
+from tocsin_schemas.claims import rule_until
+from tocsin_schemas.errors import RequestRejected
+from tocsin_schemas.events import (
+    MAX_CUTOFF_AHEAD_S,
+    AllRevokedBefore,
+    ClientRevokedBefore,
+    Initiator,
+    SubjectRevokedBefore,
+)
+
+# How far ahead of the clock a cutoff may lie, in seconds. Each one of a wider scope must clear the
+# narrower ones: a user who goes on logging out everywhere must not stand in the way of an operator.
+_SUBJECT_AHEAD_S: Final = MAX_CUTOFF_AHEAD_S - 2
+_CLIENT_AHEAD_S: Final = MAX_CUTOFF_AHEAD_S - 1
+_ALL_AHEAD_S: Final = MAX_CUTOFF_AHEAD_S
+
+_FOR_EVER: Final = 0
+_EPOCH_MARGIN_S: Final = 3600
+
+
+class Cutoffs:
+    """Each method raises ``RequestRejected`` ``cutoff_ahead`` (429) where cutoffs of one scope
+    follow each other so fast that the next one would lie too far ahead: wait a second, and repeat.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        outbox: Outbox,
+        *,
+        max_token_life_s: int,
+        session_absolute_s: int,
+        event_id: Callable[[], str] = event_text.new_event_id,
+    ) -> None:
+        self._script = scripts.load(redis, "cutoff")
+        self._outbox = outbox
+        self._rule_outlives_s = rule_until(max_token_life_s)
+        self._epoch_life_s = session_absolute_s + _EPOCH_MARGIN_S
+        self._event_id = event_id
+
+    async def subject(self, sub: str, reason: str, initiator: Initiator) -> Emission:
+        """Revoke every token of ``sub`` so far, and end all of its sessions."""
+        event = SubjectRevokedBefore(
+            id=self._event_id(), reason=reason, initiator=initiator, sub=sub, before=0, until=0
+        )
+        keys = [
+            names.LAST_IAT_OF_SUBJECT + sub,
+            names.CUTOFF_OF_SUBJECT + sub,
+            names.EPOCH_OF_SUBJECT + sub,
+        ]
+        return await self._run(event, keys, _SUBJECT_AHEAD_S, self._epoch_life_s)
+
+    async def client(self, client_id: str, reason: str, initiator: Initiator) -> Emission:
+        """Revoke every token that was issued to ``client_id`` so far, or in which it acts."""
+        event = ClientRevokedBefore(
+            id=self._event_id(),
+            reason=reason,
+            initiator=initiator,
+            client_id=client_id,
+            before=0,
+            until=0,
+        )
+        keys = [names.LAST_IAT_OF_CLIENT + client_id, names.CUTOFF_OF_CLIENT + client_id]
+        return await self._run(event, keys, _CLIENT_AHEAD_S)
+
+    async def everything(self, reason: str, initiator: Initiator) -> Emission:
+        """Revoke every token so far, and end every session."""
+        event = AllRevokedBefore(
+            id=self._event_id(), reason=reason, initiator=initiator, before=0, until=0
+        )
+        keys = [names.LAST_IAT_OF_ALL, names.CUTOFF_OF_ALL, names.EPOCH_OF_ALL]
+        return await self._run(event, keys, _ALL_AHEAD_S)
+
+    async def _run(
+        self, event: Cutoff, keys: list[str], ahead_s: int, epoch_life_s: int = _FOR_EVER
+    ) -> Emission:
+        answer: Any = await self._script(
+            keys=[names.OUTBOX, *keys],
+            args=[
+                event_text.cutoff_opening(event),
+                ahead_s,
+                self._rule_outlives_s,
+                event.id,
+                epoch_life_s,
+            ],
+        )
+        if answer[0] != "ok":
+            raise RequestRejected(answer[0], "too many cutoffs at once; repeat later", status=429)
+        self._outbox.announce()
+        return Emission(event.id, answer[1])

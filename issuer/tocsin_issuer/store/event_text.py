@@ -1,0 +1,91 @@
+"""Events as the outbox keeps them: the JSON of ``[{"kind": …, "members": {…}}, …]``.
+
+Where a script decides a number (a cutoff, a time until), Python writes the text up to that place
+and the script the rest. Nothing is substituted into the text, so no name in it can be mistaken for
+a place to fill in.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import orjson
+
+from tocsin_schemas import base64url, strict_json
+from tocsin_schemas.errors import LedgerRejected, RequestRejected
+from tocsin_schemas.events import (
+    KIND_OF,
+    AllRevokedBefore,
+    ClientRevokedBefore,
+    Event,
+    SessionsRevoked,
+    SubjectRevokedBefore,
+    from_members,
+    to_members,
+)
+
+MAX_ENTRY_LENGTH: Final = 500_000
+"""In bytes: what surely fits into one record, encoded and signed."""
+
+Cutoff = SubjectRevokedBefore | ClientRevokedBefore | AllRevokedBefore
+
+
+def new_event_id(entropy: Callable[[int], bytes] = os.urandom) -> str:
+    """A random event id: ``ev_`` and 22 base64url characters."""
+    return "ev_" + base64url.encode(entropy(16))
+
+
+def encode(events: Sequence[Event]) -> str:
+    """The text of one outbox entry.
+
+    Events are checked as a reader will check them: what no verifier could read must never get in.
+
+    Raises:
+        LedgerRejected: ``event_malformed``.
+        RequestRejected: ``too_many_events`` (413).
+    """
+    items = [_item(event) for event in events]
+    for item in items:
+        from_members(item["kind"], item["members"])
+    text = strict_json.dumps(items)
+    if len(text) > MAX_ENTRY_LENGTH:
+        raise RequestRejected("too_many_events", "too many events for one record", status=413)
+    return text.decode()
+
+
+def decode(text: str) -> tuple[Event, ...]:
+    """The events of one outbox entry.
+
+    Raises:
+        LedgerRejected: ``event_malformed``. The entry is not ours, or of a newer version: whoever
+            reads on past it would lose a revocation.
+    """
+    try:
+        return tuple(from_members(item["kind"], item["members"]) for item in orjson.loads(text))
+    except (ValueError, TypeError, KeyError):
+        raise LedgerRejected("event_malformed") from None
+
+
+def cutoff_opening(event: Cutoff) -> str:
+    """The text up to the value of ``before``; ``,"until":N}}]`` follows it."""
+    encode([event])
+    item = _item(event)
+    del item["members"]["before"], item["members"]["until"]
+    return strict_json.dumps([item]).decode().removesuffix("}}]") + ',"before":'
+
+
+def sessions_opening(event: SessionsRevoked) -> str:
+    """The text up to the first session; ``]}}]`` follows the last one."""
+    encode([event])
+    item = _item(event)
+    item["members"]["sessions"] = []
+    return strict_json.dumps([item]).decode().removesuffix("]}}]")
+
+
+def session_opening(sid: str) -> str:
+    """The text of one session up to the value of ``until``; ``}`` follows it."""
+    return strict_json.dumps({"sid": sid}).decode().removesuffix("}") + ',"until":'
+
+
+def _item(event: Event) -> dict[str, Any]:
+    return {"kind": KIND_OF[type(event)], "members": to_members(event)}

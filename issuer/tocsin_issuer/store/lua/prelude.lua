@@ -1,0 +1,41 @@
+-- What all scripts share. Times are whole seconds of the server's clock.
+
+local function now()
+  return tonumber(redis.call('TIME')[1])
+end
+
+-- An integer as JSON and SET write it (tostring would round it to 14 digits).
+local function int(number)
+  return string.format('%.0f', number)
+end
+
+-- Fails before anything is written. The name of the key may hold a person's id: it is not told.
+local function expect(kind, ...)
+  for _, key in ipairs({...}) do
+    local found = redis.call('TYPE', key).ok
+    if found ~= 'none' and found ~= kind then
+      error('TOCSIN a key holds a ' .. found .. ' in place of a ' .. kind)
+    end
+  end
+end
+
+local function emit(outbox, text)
+  return redis.call('XADD', outbox, '*', 'events', text)
+end
+
+-- Ends a session: its live tokens go into the projection, then session and family are gone.
+-- The caller has written to the outbox before.
+local function end_session(session, tokens, denied, leeway)
+  local live = redis.call('ZRANGEBYSCORE', tokens, now() - leeway, '+inf', 'WITHSCORES')
+  for i = 1, #live, 2 do
+    redis.call('SET', denied .. live[i], '1', 'EXAT', int(tonumber(live[i + 1]) + leeway))
+  end
+  redis.call('DEL', session, tokens)
+end
+
+-- Whether a session began before everything, or all of its subject's, was ended. An epoch that
+-- Redis has forgotten is older than any session may become.
+local function outdated(epoch_of_all, epoch_of_subject, all, of_subject)
+  return (epoch_of_all and epoch_of_all ~= all)
+    or (epoch_of_subject and epoch_of_subject ~= of_subject)
+end

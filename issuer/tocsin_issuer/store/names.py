@@ -1,0 +1,46 @@
+"""The names of all keys in Redis. Everything that can be guessed or typed by a user stands last.
+
+One primary with replicas is what this is made for: scripts touch keys of several users at once, and
+name some from what they read, so that a cluster with slots cannot run them.
+"""
+
+from typing import Final
+
+_PREFIX: Final = "tocsin:"
+
+OUTBOX: Final = _PREFIX + "outbox"
+REJECTED: Final = _PREFIX + "outbox-rejected"
+"""What no verifier would have accepted, kept aside with the reason."""
+
+JOURNAL: Final = _PREFIX + "journal"
+CHECKPOINT: Final = _PREFIX + "checkpoint"
+
+COMMITTED: Final = _PREFIX + "committed:"
+"""By outbox entry: it is in the ledger. Kept for as long as somebody may be waiting for it."""
+
+DENIED: Final = _PREFIX + "denied:"
+"""By jti: the projection of revoked tokens, for consumers that have no agent."""
+
+REGISTER: Final = _PREFIX + "jti:"
+SESSION: Final = _PREFIX + "session:"
+SESSION_TOKENS: Final = _PREFIX + "session-tokens:"
+
+LAST_IAT_OF_ALL: Final = _PREFIX + "last-iat:all"
+LAST_IAT_OF_SUBJECT: Final = _PREFIX + "last-iat:sub:"
+LAST_IAT_OF_CLIENT: Final = _PREFIX + "last-iat:client:"
+CUTOFF_OF_ALL: Final = _PREFIX + "cutoff:all"
+CUTOFF_OF_SUBJECT: Final = _PREFIX + "cutoff:sub:"
+CUTOFF_OF_CLIENT: Final = _PREFIX + "cutoff:client:"
+
+EPOCH_OF_ALL: Final = _PREFIX + "session-epoch:all"
+EPOCH_OF_SUBJECT: Final = _PREFIX + "session-epoch:sub:"
+"""A session whose epoch is not the current one is dead; no scan is needed to end them all."""
+
+USER: Final = _PREFIX + "user:"
+USERNAME: Final = _PREFIX + "username:"
+LOGIN_ATTEMPTS: Final = _PREFIX + "login-attempts:"
+CLIENT: Final = _PREFIX + "client:"
+
+ACTIVE_KEY: Final = _PREFIX + "keys:active"
+ACKED_KEYS: Final = _PREFIX + "keys:acked"
+"""By kid: when the first keyset that lists it got its PubAck, in seconds of UTC."""

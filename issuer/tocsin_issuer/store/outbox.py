@@ -1,0 +1,145 @@
+"""The durable outbox: events that are to become a ledger record, oldest first.
+
+What was added survives the server's death, and stays until the sequencer has it in the ledger. A
+caller answers 200 when :meth:`Outbox.committed` says so, and 202 when it does not say so in time.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from tocsin_issuer.store import event_text, names
+from tocsin_schemas.events import Event
+
+_FIELD: Final = "events"
+_REMEMBERED: Final = 10_000
+_FIRST_POLL_S: Final = 0.1
+_SLOWEST_POLL_S: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxEntry:
+    """One entry; its ``id`` is the stream's, ``size`` its text's length."""
+
+    id: str
+    events: tuple[Event, ...]
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Emission:
+    """An event that is in the outbox: what the caller is told, and what to wait for."""
+
+    event_id: str
+    entry_id: str
+
+
+class Outbox:
+    """``wake`` is set after each addition by this process; the sequencer waits for it."""
+
+    def __init__(self, redis: Redis) -> None:
+        self.wake = asyncio.Event()
+        self._redis = redis
+        self._waiting: dict[str, list[asyncio.Future[None]]] = {}
+        self._recent: OrderedDict[str, None] = OrderedDict()
+
+    async def add(self, events: Sequence[Event]) -> str:
+        """Add events that come with no other change of state; return the entry's id.
+
+        Raises:
+            LedgerRejected: ``event_malformed``.
+            RequestRejected: ``too_many_events`` (413).
+        """
+        text = event_text.encode(events)
+        entry_id = str(await self._redis.xadd(names.OUTBOX, {_FIELD: text}))
+        self.announce()
+        return entry_id
+
+    async def emit(self, event: Event) -> Emission:
+        """Add one event."""
+        return Emission(event.id, await self.add([event]))
+
+    def announce(self) -> None:
+        """A script of this process has added an entry."""
+        self.wake.set()
+
+    async def read(self, limit: int) -> list[OutboxEntry]:
+        """The oldest entries, at most ``limit``.
+
+        Raises:
+            LedgerRejected: ``event_malformed``: an entry that this version cannot read. It stays.
+        """
+        rows: Any = await self._redis.xrange(names.OUTBOX, count=limit)
+        return [
+            OutboxEntry(row[0], event_text.decode(row[1][_FIELD]), len(row[1][_FIELD]))
+            for row in rows
+        ]
+
+    async def length(self) -> int:
+        """How many entries wait."""
+        return int(await self._redis.xlen(names.OUTBOX))
+
+    async def reject(self, entry_id: str, code: str) -> None:
+        """Take out an entry that no verifier would accept, and keep it aside with the reason."""
+        rows: Any = await self._redis.xrange(names.OUTBOX, min=entry_id, max=entry_id)
+        async with self._redis.pipeline(transaction=True) as pipe:
+            for _, fields in rows:
+                pipe.xadd(names.REJECTED, {**fields, "entry": entry_id, "code": code})
+            pipe.xdel(names.OUTBOX, entry_id)
+            await pipe.execute()
+
+    def mark_committed(self, entry_ids: Iterable[str]) -> None:
+        """The sequencer of this process has them in the ledger: those who wait may answer."""
+        for entry_id in entry_ids:
+            self._recent[entry_id] = None
+            for future in self._waiting.pop(entry_id, ()):
+                if not future.done():
+                    future.set_result(None)
+        while len(self._recent) > _REMEMBERED:
+            self._recent.popitem(last=False)
+
+    async def committed(self, entry_id: str, timeout_s: float) -> bool:
+        """Wait until the entry is in the ledger. False: it was not within ``timeout_s`` seconds.
+
+        A sequencer in another process leaves a mark for each entry that it settles. That the entry
+        is gone would prove nothing: a Redis that went back has lost it as well.
+        """
+        if entry_id in self._recent:
+            return True
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(entry_id, []).append(future)
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._marked_here_or_elsewhere(entry_id, future)
+        except TimeoutError:
+            return False
+        finally:
+            self._forget(entry_id, future)
+
+    async def _marked_here_or_elsewhere(self, entry_id: str, future: asyncio.Future[None]) -> bool:
+        pause = _FIRST_POLL_S
+        while True:
+            done, _ = await asyncio.wait([future], timeout=pause)
+            if done or await self._marked(entry_id):
+                return True
+            pause = min(2 * pause, _SLOWEST_POLL_S)
+
+    async def _marked(self, entry_id: str) -> bool:
+        """A server that is away says neither yes nor no: the entry was acknowledged and stays."""
+        try:
+            return bool(await self._redis.exists(names.COMMITTED + entry_id))
+        except (RedisConnectionError, RedisTimeoutError):
+            return False
+
+    def _forget(self, entry_id: str, future: asyncio.Future[None]) -> None:
+        others = [one for one in self._waiting.get(entry_id, ()) if one is not future]
+        if others:
+            self._waiting[entry_id] = others
+        else:
+            self._waiting.pop(entry_id, None)

@@ -1,0 +1,131 @@
+"""The register of all live token ids, and the ``iat`` of each new token.
+
+``iat`` comes from Redis, where the cutoffs are: whatever the clocks of the issuer's replicas say, a
+cutoff hits every token minted before it and none minted after it.
+
+Tokens that are asked for at the same time are registered together, in one script and one fsync.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from redis.asyncio import Redis
+
+from tocsin_issuer.store import names, scripts
+from tocsin_schemas.claims import EXP_LEEWAY_S
+from tocsin_schemas.errors import RequestRejected
+
+MAX_GROUP: Final = 64
+"""Small enough that one group is signed while the next one is with the server."""
+
+REFUSALS: Final = frozenset(("session_gone", "subject_disabled", "client_disabled"))
+"""Why a token is not issued: codes of the script."""
+
+_BEYOND_S: Final = EXP_LEEWAY_S + 60
+"""Seconds that the register outlives a token."""
+
+_KEYS: Final = [names.LAST_IAT_OF_ALL, names.CUTOFF_OF_ALL, names.EPOCH_OF_ALL]
+_PREFIXES: Final = [
+    names.REGISTER,
+    names.LAST_IAT_OF_SUBJECT,
+    names.LAST_IAT_OF_CLIENT,
+    names.CUTOFF_OF_SUBJECT,
+    names.CUTOFF_OF_CLIENT,
+    names.EPOCH_OF_SUBJECT,
+    names.USER,
+    names.CLIENT,
+    names.SESSION,
+    names.SESSION_TOKENS,
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A token that is about to be signed: ``life_s`` in seconds; ``actors`` are those of ``act``,
+    whose cutoffs it must fall under as well.
+    """
+
+    jti: str
+    sub: str
+    client_id: str
+    sid: str | None
+    life_s: int
+    actors: tuple[str, ...] = ()
+
+
+class Register:
+    """``max_token_life_s`` is the longest life of any token."""
+
+    def __init__(self, redis: Redis, max_token_life_s: int) -> None:
+        self._mint = scripts.load(redis, "mint")
+        self._redis = redis
+        self._keep_s = max_token_life_s + EXP_LEEWAY_S
+        self._waiting: list[tuple[Registration, asyncio.Future[int]]] = []
+        self._group: asyncio.Task[None] | None = None
+
+    async def mint(self, wanted: Registration) -> int:
+        """Register a token and return its ``iat``, in seconds of UTC.
+
+        Raises:
+            RequestRejected: ``session_gone``, ``subject_disabled`` or ``client_disabled``.
+        """
+        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._waiting.append((wanted, answer))
+        if self._group is None:
+            self._group = asyncio.create_task(self._run_groups())
+        return await answer
+
+    async def owner(self, jti: str) -> str | None:
+        """The sid, or else the client, of a live token; None where the register has none."""
+        owner: Any = await self._redis.get(names.REGISTER + jti)
+        return None if owner is None else str(owner)
+
+    async def _run_groups(self) -> None:
+        """While one group is with the server, the next one gathers."""
+        try:
+            while self._waiting:
+                group = self._waiting[:MAX_GROUP]
+                del self._waiting[:MAX_GROUP]
+                await self._register(group)
+        finally:
+            self._group = None
+            for _, answer in self._waiting:
+                answer.cancel()
+            self._waiting.clear()
+
+    async def _register(self, group: Sequence[tuple[Registration, asyncio.Future[int]]]) -> None:
+        arguments: list[str | int] = [self._keep_s, _BEYOND_S, *_PREFIXES]
+        for wanted, _ in group:
+            arguments += _arguments(wanted)
+        try:
+            answers: Any = await self._mint(keys=_KEYS, args=arguments)
+        except BaseException as failure:  # everybody who waits for this group is told
+            for _, future in group:
+                if not future.done():
+                    future.set_exception(failure)
+            if not isinstance(failure, Exception):
+                raise
+            return
+        for (_, future), answer in zip(group, answers, strict=True):
+            if future.done():
+                continue
+            if isinstance(answer, int):
+                future.set_result(answer)
+            else:
+                future.set_exception(RequestRejected(answer, "no token can be issued"))
+
+
+def _arguments(wanted: Registration) -> list[str | int]:
+    actors = wanted.actors
+    sid = wanted.sid or ""
+    return [
+        wanted.jti,
+        wanted.sub,
+        wanted.client_id,
+        sid,
+        wanted.life_s,
+        len(actors),
+        *actors,
+    ]

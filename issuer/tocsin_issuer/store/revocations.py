@@ -1,0 +1,109 @@
+"""Revoking tokens and sessions by name: logout, and what operators and services ask for."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from redis.asyncio import Redis
+
+from tocsin_issuer.store import event_text, names, scripts
+from tocsin_issuer.store.outbox import Emission, Outbox
+from tocsin_issuer.store.sessions import SESSION_RULE_MARGIN_S
+from tocsin_schemas.claims import EXP_LEEWAY_S, rule_until
+from tocsin_schemas.errors import RequestRejected
+from tocsin_schemas.events import (
+    Initiator,
+    RevokedSession,
+    RevokedToken,
+    SessionsRevoked,
+    TokensRevoked,
+)
+
+MAX_AT_ONCE: Final = 1000
+_CLOCKS_APART_S: Final = 300
+
+
+class Revocations:
+    """Each writes to the outbox first, in the same step as everything else that it does.
+
+    What is gone already can be revoked again: the event is the promise, not the deletion.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        outbox: Outbox,
+        *,
+        max_token_life_s: int,
+        event_id: Callable[[], str] = event_text.new_event_id,
+    ) -> None:
+        self._outbox = outbox
+        self._max_token_life_s = max_token_life_s
+        self._event_id = event_id
+        self._revoke_sessions = scripts.load(redis, "revoke_sessions")
+        self._revoke_tokens = scripts.load(redis, "revoke_tokens")
+
+    async def revoke_sessions(
+        self, sids: Sequence[str], reason: str, initiator: Initiator, *, bound_s: int
+    ) -> Emission:
+        """End sessions, their refresh families, and all of their tokens.
+
+        ``bound_s`` is B, the bound on enforcement, in seconds: the rules outlive it and every
+        token that was minted meanwhile.
+
+        Raises:
+            RequestRejected: ``too_many`` (413).
+            LedgerRejected: ``event_malformed``: an id or reason that cannot stand in a record.
+        """
+        _check_number(sids)
+        event = SessionsRevoked(
+            id=self._event_id(),
+            reason=reason,
+            initiator=initiator,
+            sessions=tuple(RevokedSession(sid, 0) for sid in sids),
+        )
+        keys = [names.OUTBOX]
+        for sid in sids:
+            keys += [names.SESSION + sid, names.SESSION_TOKENS + sid]
+        entry_id = await self._revoke_sessions(
+            keys=keys,
+            args=[
+                event_text.sessions_opening(event),
+                bound_s + self._max_token_life_s + SESSION_RULE_MARGIN_S,
+                EXP_LEEWAY_S,
+                names.DENIED,
+                *map(event_text.session_opening, sids),
+            ],
+        )
+        self._outbox.announce()
+        return Emission(event.id, str(entry_id))
+
+    async def revoke_tokens(
+        self, tokens: Sequence[tuple[str, int]], reason: str, initiator: Initiator
+    ) -> Emission:
+        """Revoke tokens, each given by its ``jti`` and its ``exp`` (seconds of UTC).
+
+        Raises:
+            RequestRejected: ``too_many`` (413), or ``exp_too_late``: no token of ours lives that
+                long, and the rule would never go.
+            LedgerRejected: ``event_malformed``: an id or reason that cannot stand in a record.
+        """
+        _check_number(tokens)
+        rules = tuple(RevokedToken(jti, rule_until(exp)) for jti, exp in tokens)
+        event = TokensRevoked(id=self._event_id(), reason=reason, initiator=initiator, tokens=rules)
+        answer: Any = await self._revoke_tokens(
+            keys=[names.OUTBOX, *(names.DENIED + rule.jti for rule in rules)],
+            args=[
+                event_text.encode([event]),
+                rule_until(self._max_token_life_s) + _CLOCKS_APART_S,
+                *(rule.until for rule in rules),
+            ],
+        )
+        if answer[0] != "ok":
+            raise RequestRejected(answer[0], "no token of this issuer lives that long")
+        self._outbox.announce()
+        return Emission(event.id, answer[1])
+
+
+def _check_number(items: Sequence[object]) -> None:
+    if not 0 < len(items) <= MAX_AT_ONCE:
+        raise RequestRejected("too_many", "between 1 and 1,000 at once", status=413)

@@ -1,0 +1,166 @@
+"""Sessions, each with one family of refresh tokens: an allow-list, and one use for each token.
+
+A token that comes a second time ends its session, whoever sent it: of two holders one is a thief,
+and nobody can tell which. A generation that Redis does not know yet means that Redis went back, and
+ends it as well. Both stand in the outbox before the family is gone.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Final, Literal
+
+import orjson
+from redis.asyncio import Redis
+
+from tocsin_issuer.store import event_text, names, scripts
+from tocsin_issuer.store.outbox import Outbox
+from tocsin_issuer.store.refresh_token import RefreshToken, invalid_grant, new_sid
+from tocsin_schemas import base64url
+from tocsin_schemas.claims import EXP_LEEWAY_S
+from tocsin_schemas.errors import RequestRejected
+from tocsin_schemas.events import SessionsRevoked
+
+SESSION_RULE_MARGIN_S: Final = 600
+"""A rule against a session lives the bound, the longest life of a token, and this."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class OpenSession:
+    """A session and the refresh token to give out for it: a secret."""
+
+    sid: str
+    sub: str
+    client_id: str
+    audiences: tuple[str, ...]
+    refresh_token: str
+
+
+class SessionStore:
+    """``idle_s`` and ``absolute_s`` are how long a session may go unused, and last at all."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        outbox: Outbox,
+        *,
+        idle_s: int,
+        absolute_s: int,
+        max_token_life_s: int,
+        event_id: Callable[[], str] = event_text.new_event_id,
+    ) -> None:
+        self._redis = redis
+        self._outbox = outbox
+        self._idle_s = idle_s
+        self._absolute_s = absolute_s
+        self._max_token_life_s = max_token_life_s
+        self._event_id = event_id
+        self._create = scripts.load(redis, "create_session")
+        self._refresh = scripts.load(redis, "refresh")
+
+    async def create(
+        self,
+        sub: str,
+        client_id: str,
+        audiences: Sequence[str],
+        *,
+        device: str = "",
+        user_agent: str | None = None,
+    ) -> OpenSession:
+        """Open a session. Of the user agent only a digest is kept.
+
+        Raises:
+            RequestRejected: ``subject_disabled``.
+        """
+        token = RefreshToken.first(new_sid())
+        fields = {
+            "sub": sub,
+            "client_id": client_id,
+            "audiences": orjson.dumps(list(audiences)).decode(),
+            "device": device,
+            "user_agent": "" if user_agent is None else _short_digest(user_agent),
+            "generation": "0",
+            "family": token.family_digest,
+            "secret": token.secret_digest,
+        }
+        answer = await self._create(
+            keys=[
+                names.SESSION + token.sid,
+                names.EPOCH_OF_ALL,
+                names.EPOCH_OF_SUBJECT + sub,
+                names.USER + sub,
+            ],
+            args=[
+                self._idle_s,
+                self._absolute_s,
+                *(part for pair in fields.items() for part in pair),
+            ],
+        )
+        if answer != "ok":
+            raise RequestRejected(str(answer), "no session can be opened")
+        return OpenSession(token.sid, sub, client_id, tuple(audiences), token.text)
+
+    async def refresh(
+        self, text: str, *, bound_s: int, client_id: str | None = None
+    ) -> OpenSession:
+        """Use a refresh token and return the session with the next one.
+
+        Args:
+            text: the token.
+            bound_s: B, the bound on enforcement, in seconds.
+            client_id: the client that presents it, where it said which; it must be the session's.
+
+        Raises:
+            RequestRejected: ``invalid_grant``, whatever the cause.
+        """
+        token = RefreshToken.parse(text)
+        following = token.next()
+        arguments: list[str | int] = [
+            token.generation,
+            token.family_digest,
+            token.secret_digest,
+            following.secret_digest,
+            client_id or "",
+            self._idle_s,
+            names.EPOCH_OF_SUBJECT,
+            bound_s + self._max_token_life_s + SESSION_RULE_MARGIN_S,
+            EXP_LEEWAY_S,
+            names.DENIED,
+            event_text.session_opening(token.sid),
+            self._ending("refresh-reuse"),
+            self._ending("refresh-ahead"),
+        ]
+        keys = [
+            names.OUTBOX,
+            names.SESSION + token.sid,
+            names.SESSION_TOKENS + token.sid,
+            names.EPOCH_OF_ALL,
+        ]
+        answer: Any = await self._refresh(keys=keys, args=arguments)
+        if answer[0] in ("reused", "ahead"):
+            self._outbox.announce()
+            _log.warning("a refresh token was %s: its session has ended", answer[0])
+        if answer[0] != "ok":
+            raise invalid_grant()
+        _, sub, owner, audiences = answer
+        return OpenSession(token.sid, sub, owner, tuple(orjson.loads(audiences)), following.text)
+
+    async def exists(self, sid: str) -> bool:
+        """Whether Redis keeps the session. A cutoff may have ended it all the same."""
+        return bool(await self._redis.exists(names.SESSION + sid))
+
+    async def end_all_families(self) -> None:
+        """After a change of primary: everybody logs in anew. Access tokens stay good."""
+        await self._redis.set(names.EPOCH_OF_ALL, self._event_id())
+
+    def _ending(self, reason: Literal["refresh-reuse", "refresh-ahead"]) -> str:
+        return event_text.sessions_opening(
+            SessionsRevoked(id=self._event_id(), reason=reason, initiator="system", sessions=())
+        )
+
+
+def _short_digest(text: str) -> str:
+    return base64url.encode(sha256(text.encode()).digest()[:16])

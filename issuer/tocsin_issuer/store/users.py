@@ -1,0 +1,163 @@
+"""Who may log in: an interface, and the built-in store.
+
+``sub`` is opaque and random: names stay out of tokens and out of the ledger, which nobody can edit.
+Deleting a user here forgets the person.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from secrets import token_bytes
+from typing import Any, Final, Protocol
+
+import orjson
+from redis.asyncio import Redis
+
+from tocsin_issuer.store import names, scripts
+from tocsin_issuer.store.passwords import Passwords
+from tocsin_schemas import base64url
+from tocsin_schemas.errors import RequestRejected
+
+MAX_NAME_LENGTH: Final = 128
+MAX_PASSWORD_LENGTH: Final = 1024
+_ATTEMPTS_REMEMBERED_S: Final = 900
+
+
+@dataclass(frozen=True, slots=True)
+class AuthenticatedUser:
+    """Who it is, and what a token may say of them."""
+
+    sub: str
+    role: str | None = None
+    perms: tuple[str, ...] = ()
+
+
+class Authenticator(Protocol):
+    """Where users come from: the built-in store, or a directory of the operator's."""
+
+    async def authenticate(self, username: str, password: str) -> AuthenticatedUser | None:
+        """The user, or None; None must take as long whatever its cause."""
+        ...
+
+    async def find(self, sub: str) -> AuthenticatedUser | None:
+        """The user as of now, asked for at each refresh; None where they may not go on."""
+        ...
+
+
+class UserStore:
+    """Users in Redis. ``max_failures`` logins may fail before an account is locked ``lock_s``
+    seconds; names that nobody has are counted and locked in the same way.
+    """
+
+    def __init__(
+        self, redis: Redis, passwords: Passwords, *, max_failures: int, lock_s: int
+    ) -> None:
+        self._redis = redis
+        self._passwords = passwords
+        self._throttle = [max_failures, max(_ATTEMPTS_REMEMBERED_S, lock_s), lock_s]
+        self._create = scripts.load(redis, "create_account")
+        self._update = scripts.load(redis, "update_account")
+        self._count_attempt = scripts.load(redis, "count_attempt")
+        self._replace_hash = scripts.load(redis, "replace_hash")
+
+    async def create(
+        self, username: str, password: str, *, role: str | None = None, perms: Sequence[str] = ()
+    ) -> str:
+        """Create a user and return the ``sub``.
+
+        Raises:
+            RequestRejected: ``username_invalid``, ``password_invalid`` or ``username_taken`` (409).
+        """
+        name = _normal(username)
+        if not 0 < len(name) <= MAX_NAME_LENGTH or not name.isprintable():
+            raise RequestRejected("username_invalid", "the user name is empty, too long or odd")
+        sub = "u_" + base64url.encode(token_bytes(16))
+        fields = ["username", name, "password", await self._hash(password), *_access(role, perms)]
+        if not await self._create(
+            keys=[names.USER + sub, names.USERNAME + name], args=[sub, *fields]
+        ):
+            raise RequestRejected("username_taken", "the user name is taken", status=409)
+        return sub
+
+    async def authenticate(self, username: str, password: str) -> AuthenticatedUser | None:
+        """The user of that name and password. A locked or disabled account, a wrong password and
+        an unknown name all cost one hash and give None.
+        """
+        name = _normal(username)
+        attempts = names.LOGIN_ATTEMPTS + base64url.encode(sha256(name.encode()).digest())
+        locked = await self._count_attempt(keys=[attempts], args=self._throttle)
+        sub: Any = await self._redis.get(names.USERNAME + name)
+        fields: Any = await self._redis.hgetall(names.USER + (sub or ""))
+        known = fields.get("password")
+        if not await self._passwords.verify(known, password) or locked:
+            return None
+        user = _user(sub, fields)
+        if user is not None:
+            await self._redis.delete(attempts)
+            if self._passwords.outdated(known):
+                renewed = await self._passwords.hash(password)
+                await self._replace_hash(keys=[names.USER + sub], args=[known, renewed])
+        return user
+
+    async def find(self, sub: str) -> AuthenticatedUser | None:
+        """The user, unless unknown or disabled."""
+        return _user(sub, await self._redis.hgetall(names.USER + sub))
+
+    async def sub_of(self, username: str) -> str | None:
+        """The ``sub`` behind a user name."""
+        sub: Any = await self._redis.get(names.USERNAME + _normal(username))
+        return None if sub is None else str(sub)
+
+    async def set_password(self, sub: str, password: str) -> None:
+        """Change the password. Follow it with a cutoff of the subject.
+
+        Raises:
+            RequestRejected: ``password_invalid`` or ``user_unknown`` (404).
+        """
+        await self._set(sub, "password", await self._hash(password))
+
+    async def set_access(self, sub: str, role: str | None, perms: Sequence[str]) -> None:
+        """Change role and permissions: tokens show it from the next refresh on.
+
+        Raises:
+            RequestRejected: ``user_unknown`` (404).
+        """
+        await self._set(sub, *_access(role, perms))
+
+    async def set_disabled(self, sub: str, disabled: bool) -> None:
+        """No token is minted for a disabled user. Follow it with a cutoff of the subject.
+
+        Raises:
+            RequestRejected: ``user_unknown`` (404).
+        """
+        await self._set(sub, "disabled", "1" if disabled else "0")
+
+    async def delete(self, sub: str) -> None:
+        """Forget the person. Follow it with a cutoff of the subject: it needs only the ``sub``."""
+        name: Any = await self._redis.hget(names.USER + sub, "username")
+        await self._redis.delete(names.USER + sub, names.USERNAME + (name or ""))
+
+    async def _hash(self, password: str) -> str:
+        if not 0 < len(password) <= MAX_PASSWORD_LENGTH:
+            raise RequestRejected("password_invalid", "the password is empty or too long")
+        return await self._passwords.hash(password)
+
+    async def _set(self, sub: str, *fields: str) -> None:
+        if not await self._update(keys=[names.USER + sub], args=fields):
+            raise RequestRejected("user_unknown", "there is no such user", status=404)
+
+
+def _normal(username: str) -> str:
+    """One name for what people take for one name."""
+    return unicodedata.normalize("NFKC", username).casefold()
+
+
+def _access(role: str | None, perms: Sequence[str]) -> list[str]:
+    return ["role", role or "", "perms", orjson.dumps(list(perms)).decode()]
+
+
+def _user(sub: str, fields: Any) -> AuthenticatedUser | None:
+    if not fields or fields.get("disabled") == "1":
+        return None
+    return AuthenticatedUser(sub, fields["role"] or None, tuple(orjson.loads(fields["perms"])))
