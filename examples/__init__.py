@@ -1,0 +1,1 @@
+"""Services that show how Tocsin is used; the demo runs them."""

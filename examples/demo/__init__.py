@@ -1,0 +1,1 @@
+"""The whole story of Tocsin on real servers: `make demo`."""
