@@ -1,0 +1,176 @@
+"""The `tocsin` command as its users run it, each line of failure included."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tocsin_issuer.embedded.port import find_free
+
+TOCSIN = str(Path(sys.executable).with_name("tocsin"))
+
+
+def run(
+    folder: Path, *arguments: str, text: str = "", **environment: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [TOCSIN, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        input=text,
+        timeout=60,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+def up_arguments(public: int, internal: int) -> list[str]:
+    ports = ["--public-port", str(public), "--internal-port", str(internal)]
+    return ["up", "--service", "orders", "--lease-ms", "3000", "--heartbeat-ms", "200", *ports]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder in which `tocsin up` runs, with the public URL in `url`."""
+    folder = tmp_path_factory.mktemp("up")
+    public, internal = find_free(), find_free()
+    with (folder / "up.log").open("wb") as log:
+        process = subprocess.Popen(
+            [TOCSIN, *up_arguments(public, internal)], cwd=folder, stdout=log, stderr=log
+        )
+    (folder / "url").write_text(f"http://127.0.0.1:{public}")
+    deadline = time.monotonic() + 30
+    while b"ready" not in (folder / "up.log").read_bytes():
+        assert process.poll() is None, (folder / "up.log").read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    yield folder
+    children = _children_of(process.pid)
+    assert len(children) == 2  # nats-server and valkey-server
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 0, (folder / "up.log").read_text()
+    assert not any(Path(f"/proc/{child}").exists() for child in children)
+
+
+def _children_of(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def log_in(folder: Path) -> dict[str, str]:
+    secrets = (folder / ".tocsin" / "first-user.toml").read_text()
+    username, password = (line.split('"')[1] for line in secrets.splitlines())
+    answer = httpx.post(
+        (folder / "url").read_text() + "/v1/login",
+        json={"username": username, "password": password},
+    )
+    members: dict[str, str] = answer.json()
+    return members
+
+
+def test_check_revoke_and_replay(folder: Path) -> None:
+    login = log_in(folder)
+    token = login["access_token"]
+    checked = run(folder, "token", "check", "-", "--file", "orders.tocsin", text=token)
+    assert checked.returncode == 0, checked.stderr
+    assert json.loads(checked.stdout)["claims"]["sid"] == login["session_id"]
+
+    revoked = run(folder, "revoke", "--token", "-", "--reason", "fraud", text=token)
+    assert revoked.returncode == 0, revoked.stderr
+    event_id = json.loads(revoked.stdout)["event_id"]
+
+    checked = run(folder, "token", "check", "-", "--file", "orders.tocsin", text=token)
+    assert checked.returncode == 1
+    assert json.loads(checked.stdout) == {"active": False, "code": "token_revoked"}
+
+    replayed = run(folder, "audit", "replay", "--file", "orders.tocsin", "--json")
+    assert replayed.returncode == 0, replayed.stderr
+    *records, summary = map(json.loads, replayed.stdout.splitlines())
+    assert summary["intact"]
+    assert summary["records"] == len(records)
+    assert event_id in {event["id"] for one in records for event in one["events"] if "id" in event}
+    for output in (revoked.stdout, replayed.stdout, checked.stdout):
+        assert token not in output
+
+
+def test_keys(folder: Path) -> None:
+    listed = run(folder, "keys", "list", "--json")
+    phases = [key["phase"] for key in json.loads(listed.stdout)["keys"]]
+    assert sorted(phases) == ["active", "standby"]
+    rotated = run(folder, "keys", "rotate")
+    assert rotated.returncode == 0, rotated.stderr
+    assert "retiring" in run(folder, "keys", "list").stdout
+
+
+def test_the_first_secrets_are_private_and_shown_once(folder: Path) -> None:
+    password = (folder / ".tocsin" / "first-user.toml").read_text().splitlines()[1].split('"')[1]
+    shown = (folder / "up.log").read_text()
+    assert shown.count(password) == 1
+    for path in (folder / ".tocsin").rglob("*"):
+        assert path.stat().st_mode & 0o077 == 0, path
+    assert (folder / "orders.tocsin").stat().st_mode & 0o077 == 0
+
+
+def failure(done: subprocess.CompletedProcess[str]) -> str:
+    """The one clear line of a failure."""
+    assert done.returncode != 0
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+def test_a_folder_in_use(folder: Path) -> None:
+    done = run(folder, *up_arguments(find_free(), find_free()))
+    assert failure(done).endswith("[data_dir_in_use]")
+
+
+def test_a_service_file_with_a_wrong_field_or_mode(folder: Path, tmp_path: Path) -> None:
+    text = (folder / "orders.tocsin").read_text()
+    wrong = tmp_path / "wrong.tocsin"
+    wrong.write_text(text.replace("audiences", "audience"))
+    wrong.chmod(0o600)
+    line = failure(run(tmp_path, "token", "check", "x", "--file", "wrong.tocsin"))
+    assert "audience" in line
+    assert line.endswith("[file_malformed]")
+    wrong.write_text(text)
+    wrong.chmod(0o644)
+    assert failure(run(tmp_path, "audit", "replay", "--file", "wrong.tocsin")).endswith(
+        "[file_mode]"
+    )
+    assert failure(run(tmp_path, "token", "check", "x", "--file", "none.tocsin")).endswith(
+        "[file_missing]"
+    )
+
+
+def test_missing_keys(tmp_path: Path) -> None:
+    made = run(tmp_path, "issuer", "init", "--issuer", "http://i.example", "--dir", "issuer")
+    assert made.returncode == 0, made.stderr
+    assert failure(
+        run(tmp_path, "issuer", "init", "--issuer", "http://i.example", "--dir", "issuer")
+    ).endswith("[already_initialised]")
+    environment = {
+        "TOCSIN_ISSUER": "http://i.example",
+        "TOCSIN_AUDIENCES": "orders",
+        "TOCSIN_DATA_DIR": "issuer",
+        "TOCSIN_NATS_URL": "nats://127.0.0.1:1",
+        "TOCSIN_REDIS_URL": "redis://127.0.0.1:1",
+    }
+    assert failure(run(tmp_path, "issuer", "run", **environment)).endswith("[redis_unavailable]")
+    (tmp_path / "issuer" / "kek").unlink()
+    assert failure(run(tmp_path, "issuer", "run", **environment)).endswith("[kek_missing]")
+    (tmp_path / "issuer" / "keyset.json").unlink()
+    assert failure(run(tmp_path, "issuer", "run", **environment)).endswith("[not_initialised]")
+    del environment["TOCSIN_ISSUER"]
+    assert failure(run(tmp_path, "issuer", "run", **environment)).endswith("[setting_missing]")
+
+
+def test_nobody_to_administer(tmp_path: Path) -> None:
+    assert failure(run(tmp_path, "revoke", "--all")).endswith("[admin_file_missing]")
+    assert failure(run(tmp_path, "revoke")).endswith("[usage]")
