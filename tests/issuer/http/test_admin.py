@@ -1,0 +1,153 @@
+"""The internal listener: by permission, with a token that is good as of now."""
+
+import time
+from typing import Any
+
+import pytest
+
+from tests.issuer.http.conftest import PERMISSIONS, SIGNER, Issuer, bearer
+from tests.issuer.store.helpers import events_in, only_event
+from tocsin_schemas.events import (
+    AllRevokedBefore,
+    ClientRevokedBefore,
+    KeyRevoked,
+    SessionsRevoked,
+    SubjectRevokedBefore,
+    TokensRevoked,
+)
+
+ROUTES = [
+    ("POST", "/admin/revocations", "revocations:write"),
+    ("GET", "/admin/keys", "keys:read"),
+    ("POST", "/admin/keys/rotate", "keys:write"),
+    ("POST", f"/admin/keys/{SIGNER.kid}/revoke", "keys:write"),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "permission"), ROUTES)
+async def test_each_route_asks_for_its_permission(
+    issuer: Issuer, method: str, path: str, permission: str
+) -> None:
+    body: dict[str, Any] = {"json": {"by": "all"}} if "revocations" in path else {}
+    missing = await issuer.internal.request(method, path, **body)
+    assert (missing.status_code, missing.json()["code"]) == (401, "token_missing")
+    assert missing.headers["WWW-Authenticate"] == "Bearer"
+
+    forged = await issuer.internal.request(method, path, headers=bearer("a.b.c"), **body)
+    assert (forged.status_code, forged.json()["error"]) == (401, "invalid_token")
+    assert 'error="invalid_token"' in forged.headers["WWW-Authenticate"]
+
+    others = [other for other in PERMISSIONS if other != permission]
+    lacking = await issuer.internal.request(
+        method, path, headers=await issuer.operator(*others), **body
+    )
+    assert (lacking.status_code, lacking.json()["error"]) == (403, "insufficient_scope")
+    challenge = lacking.headers["WWW-Authenticate"]
+    assert challenge == f'Bearer error="insufficient_scope", scope="{permission}"'
+    assert await events_in(issuer.outbox) == []
+
+
+@pytest.mark.parametrize(("method", "path", "permission"), ROUTES)
+async def test_without_a_lease_nobody_is_an_operator(
+    issuer: Issuer, method: str, path: str, permission: str
+) -> None:
+    header = await issuer.operator(permission)
+    issuer.stale = True
+    body: dict[str, Any] = {"json": {"by": "all"}} if "revocations" in path else {}
+    answer = await issuer.internal.request(method, path, headers=header, **body)
+    assert (answer.status_code, answer.json()["code"]) == (503, "agent_stale")
+    assert answer.headers["Retry-After"] == "7"
+
+
+async def revoke(issuer: Issuer, header: dict[str, str], **body: object) -> Any:
+    return await issuer.internal.post("/admin/revocations", json=body, headers=header)
+
+
+async def test_a_token_by_its_text(issuer: Issuer) -> None:
+    header = await issuer.operator()
+    await issuer.alice()
+    token = (await issuer.login())["access_token"]
+    async with issuer.sequencing():
+        answer = await revoke(issuer, header, by="token", token=token, reason="stolen")
+    assert (answer.status_code, answer.json()["status"]) == (200, "committed")
+    assert token not in answer.text
+
+
+async def test_a_token_by_its_name(issuer: Issuer) -> None:
+    exp = int(time.time()) + 60
+    answer = await revoke(issuer, await issuer.operator(), by="token", jti="foreign id", exp=exp)
+    assert (answer.status_code, answer.json()["status"]) == (202, "pending")
+    event = await only_event(issuer.outbox, TokensRevoked)
+    assert (event.id, event.reason, event.initiator) == (
+        answer.json()["event_id"],
+        "admin",
+        "admin",
+    )
+    assert [(rule.jti, rule.until) for rule in event.tokens] == [("foreign id", exp + 30)]
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ({"by": "session", "sid": "some session"}, SessionsRevoked),
+        ({"by": "subject", "sub": "somebody"}, SubjectRevokedBefore),
+        ({"by": "client", "client_id": "some client"}, ClientRevokedBefore),
+        ({"by": "all"}, AllRevokedBefore),
+    ],
+)
+async def test_by_scope(issuer: Issuer, body: dict[str, str], kind: type[Any]) -> None:
+    answer = await revoke(issuer, await issuer.operator(), reason="fraud", **body)
+    assert answer.status_code == 202
+    event = await only_event(issuer.outbox, kind)
+    assert (event.reason, event.initiator) == ("fraud", "admin")
+    names = [value for name, value in body.items() if name != "by"]
+    assert all(name in str(event) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({}, "field_missing"),
+        ({"by": "magic"}, "field_invalid"),
+        ({"by": ["all"]}, "field_invalid"),
+        ({"by": "session"}, "field_missing"),
+        ({"by": "session", "sid": ""}, "field_invalid"),
+        ({"by": "session", "sid": "s" * 256}, "field_invalid"),
+        ({"by": "all", "sub": "x"}, "field_unknown"),
+        ({"by": "all", "reason": "Free text, with names!"}, "field_invalid"),
+        ({"by": "token"}, "field_invalid"),
+        ({"by": "token", "jti": "x"}, "field_invalid"),
+        ({"by": "token", "jti": "x", "exp": "5"}, "field_invalid"),
+        ({"by": "token", "jti": "x", "exp": 2**50}, "field_invalid"),
+        ({"by": "token", "jti": "x", "exp": 2**39}, "exp_too_late"),
+        ({"by": "token", "jti": "x", "exp": 5, "token": "a.b.c"}, "field_invalid"),
+        ({"by": "token", "token": "a.b.c"}, "not_a_token_of_ours"),
+    ],
+)
+async def test_what_is_refused(issuer: Issuer, body: dict[str, Any], code: str) -> None:
+    answer = await revoke(issuer, await issuer.operator(), **body)
+    assert (answer.status_code, answer.json()["code"]) == (400, code)
+    assert await events_in(issuer.outbox) == []
+
+
+async def test_keys(issuer: Issuer) -> None:
+    header = await issuer.operator()
+    answer = await issuer.internal.get("/admin/keys", headers=header)
+    assert answer.json() == {"keys": [{"kid": SIGNER.kid, "phase": "active"}]}
+    answer = await issuer.internal.post("/admin/keys/rotate", headers=header)
+    assert (answer.status_code, answer.json()) == (200, {"kid": "n" * 43})
+    path = f"/admin/keys/{SIGNER.kid}/revoke"
+    async with issuer.sequencing():
+        answer = await issuer.internal.post(path, headers=header)
+    assert (answer.status_code, answer.json()["status"]) == (200, "committed")
+    answer = await issuer.internal.post(path, headers=header)
+    assert (answer.status_code, answer.json()["status"]) == (202, "pending")
+    assert (await only_event(issuer.outbox, KeyRevoked)).kid == SIGNER.kid
+    for kid, status in (("x" * 43, 404), ("short", 400)):
+        answer = await issuer.internal.post(f"/admin/keys/{kid}/revoke", headers=header)
+        assert answer.status_code == status
+
+
+async def test_the_internal_listener_has_no_login(issuer: Issuer) -> None:
+    for path in ("/v1/login", "/oauth/token", "/.well-known/jwks.json"):
+        assert (await issuer.internal.post(path)).status_code == 404

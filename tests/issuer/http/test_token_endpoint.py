@@ -1,0 +1,171 @@
+"""The token endpoint by RFC 6749."""
+
+import asyncio
+import base64
+
+import httpx
+import pytest
+
+from tests.issuer.http.conftest import Issuer
+from tests.issuer.store.helpers import events_in, only_event
+from tocsin_schemas.events import SessionsRevoked
+
+
+async def ask(
+    issuer: Issuer, auth: tuple[str, str] | None = None, /, **form: str
+) -> httpx.Response:
+    if auth is None:
+        return await issuer.public.post("/oauth/token", data=form)
+    return await issuer.public.post("/oauth/token", data=form, auth=auth)
+
+
+async def test_a_refresh_gives_the_next_pair(issuer: Issuer) -> None:
+    sub = await issuer.alice()
+    first = await issuer.login()
+    await issuer.users.set_access(sub, "admin", ["orders:write"])
+    answer = await issuer.refresh(first["refresh_token"])
+    assert answer.status_code == 200
+    assert answer.headers["Cache-Control"] == "no-store"
+    second = answer.json()
+    assert second["session_id"] == first["session_id"]
+    assert second["refresh_token"] != first["refresh_token"]
+    claims = issuer.verifier.verify(second["access_token"]).claims
+    assert (claims["sid"], claims["role"]) == (first["session_id"], "admin")
+    assert claims["perms"] == ["orders:write"]
+    assert (await issuer.refresh(second["refresh_token"])).status_code == 200
+
+
+async def test_a_replay_ends_the_session(issuer: Issuer) -> None:
+    await issuer.alice()
+    first = await issuer.login()
+    second = (await issuer.refresh(first["refresh_token"])).json()
+    for token in (first["refresh_token"], second["refresh_token"]):
+        answer = await issuer.refresh(token)
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
+    event = await only_event(issuer.outbox, SessionsRevoked)
+    assert event.reason == "refresh-reuse"
+
+
+async def test_a_hundred_at_once_give_at_most_one_pair(issuer: Issuer) -> None:
+    await issuer.alice()
+    token = (await issuer.login())["refresh_token"]
+    answers = await asyncio.gather(*(issuer.refresh(token) for _ in range(100)))
+    codes = sorted(answer.status_code for answer in answers)
+    assert codes[1:] == [400] * 99
+    assert codes[0] in (200, 400), "the replay may end the session before the winner's mint"
+    assert len(await events_in(issuer.outbox)) == 1
+
+
+async def test_a_user_who_is_gone_cannot_refresh(issuer: Issuer) -> None:
+    sub = await issuer.alice()
+    token = (await issuer.login())["refresh_token"]
+    await issuer.users.set_disabled(sub, True)
+    assert (await issuer.refresh(token)).json()["error"] == "invalid_grant"
+    event = await only_event(issuer.outbox, SessionsRevoked)
+    assert (event.reason, event.initiator) == ("user-gone", "system")
+
+
+async def test_a_refresh_by_another_client(issuer: Issuer) -> None:
+    await issuer.alice()
+    token = (await issuer.login())["refresh_token"]
+    secret = await issuer.clients.create("reports", ["orders"])
+    assert (await issuer.refresh(token, client_id="other")).json()["error"] == "invalid_grant"
+    answer = await ask(issuer, ("reports", secret), grant_type="refresh_token", refresh_token=token)
+    assert answer.json()["error"] == "invalid_grant"
+    assert (await issuer.refresh(token, scope="more")).json()["error"] == "invalid_scope"
+    assert (await issuer.refresh(token, client_id="first-party")).status_code == 200
+
+
+async def test_a_client_by_header_and_by_form(issuer: Issuer) -> None:
+    secret = await issuer.clients.create("re ports", ["orders", "billing"], ["a", "b"])
+    grant = {"grant_type": "client_credentials"}
+    pair = base64.b64encode(f"re+ports:{secret}".encode()).decode()
+    by_header = await issuer.public.post(
+        "/oauth/token", data=grant, headers={"Authorization": f"Basic {pair}"}
+    )
+    by_form = await ask(issuer, client_id="re ports", client_secret=secret, **grant)
+    for answer in (by_header, by_form):
+        assert answer.status_code == 200
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert set(answer.json()) == {"access_token", "token_type", "expires_in", "scope"}
+        claims = issuer.verifier.verify(answer.json()["access_token"]).claims
+        assert claims["sub"] == claims["client_id"] == "re ports"
+        assert claims["aud"] == ["orders", "billing"]
+        assert claims["scope"] == "a b"
+        assert "sid" not in claims
+
+
+async def test_a_client_may_ask_for_less_but_not_for_more(issuer: Issuer) -> None:
+    auth = ("reports", await issuer.clients.create("reports", ["orders", "billing"], ["a", "b"]))
+    grant = {"grant_type": "client_credentials"}
+    answer = await ask(issuer, auth, scope="b", audience="billing", **grant)
+    claims = issuer.verifier.verify(answer.json()["access_token"]).claims
+    assert (claims["scope"], claims["aud"]) == ("b", "billing")
+    assert (await ask(issuer, auth, scope="a c", **grant)).json()["error"] == "invalid_scope"
+    assert (await ask(issuer, auth, audience="x", **grant)).json()["error"] == "invalid_target"
+
+
+async def test_a_client_that_is_not_known(issuer: Issuer) -> None:
+    secret = await issuer.clients.create("reports", ["orders"])
+    grant = {"grant_type": "client_credentials"}
+    disabled = await issuer.clients.create("closed", ["orders"])
+    await issuer.clients.set_disabled("closed", True)
+    answers = [
+        await ask(issuer, **grant),
+        await ask(issuer, ("reports", "wrong"), **grant),
+        await ask(issuer, ("nobody", secret), **grant),
+        await ask(issuer, ("closed", disabled), **grant),
+        await ask(issuer, client_id="reports", client_secret="wrong", **grant),
+        await ask(issuer, ("reports", secret), client_id="other", **grant),
+        await ask(issuer, client_secret=secret, **grant),
+    ]
+    for value in ("Basic", "Basic ü", "Basic YQ==", "Basic _w", "Basic /w==", "Bearer x"):
+        headers = httpx.Headers([(b"Authorization", value.encode())])
+        answers.append(await issuer.public.post("/oauth/token", data=grant, headers=headers))
+    for answer in answers:
+        assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
+        assert answer.headers["WWW-Authenticate"].startswith("Basic")
+    assert len({answer.text for answer in answers}) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ("", "invalid_request"),
+        ("grant_type=", "invalid_request"),
+        ("grant_type=password&username=a&password=b", "unsupported_grant_type"),
+        ("grant_type=refresh_token", "invalid_request"),
+        ("grant_type=refresh_token&refresh_token=x", "invalid_grant"),
+        ("grant_type=refresh_token&grant_type=refresh_token", "invalid_request"),
+        ("grant_type", "invalid_request"),
+        ("grant_type=%ff", "invalid_request"),
+        ("grant_type=ü", "invalid_request"),
+        ("&".join(f"p{i}=1" for i in range(40)), "invalid_request"),
+        ("grant_type=refresh_token&refresh_token=x&unknown=ignored", "invalid_grant"),
+    ],
+)
+async def test_forms_that_are_refused(issuer: Issuer, body: str, error: str) -> None:
+    answer = await issuer.public.post(
+        "/oauth/token",
+        content=body.encode(),
+        headers={"Content-Type": "application/x-www-form-urlencoded"},
+    )
+    assert (answer.status_code, answer.json()["error"]) == (400, error)
+
+
+async def test_two_ways_to_authenticate_are_one_too_many(issuer: Issuer) -> None:
+    secret = await issuer.clients.create("reports", ["orders"])
+    answer = await ask(
+        issuer,
+        ("reports", secret),
+        grant_type="client_credentials",
+        client_id="reports",
+        client_secret=secret,
+    )
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize("kind", ["application/json", "multipart/form-data; boundary=x", ""])
+async def test_a_body_of_another_kind(issuer: Issuer, kind: str) -> None:
+    answer = await issuer.public.post("/oauth/token", content=b"{}", headers={"Content-Type": kind})
+    assert (answer.status_code, answer.json()["code"]) == (415, "content_type")

@@ -1,0 +1,104 @@
+"""One text for one n, and a checkpoint that moves together with the outbox."""
+
+import asyncio
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from tests.issuer.store.test_outbox import revoked
+from tocsin_issuer.store import journal as journal_module
+from tocsin_issuer.store import names
+from tocsin_issuer.store.journal import Checkpoint, Journal, JournalEntry
+from tocsin_issuer.store.outbox import Outbox
+from tocsin_schemas.errors import LedgerRejected
+
+
+@pytest.fixture
+def journal(redis: Redis) -> Journal:
+    return Journal(redis)
+
+
+async def test_of_two_records_n_the_first_one_stands(journal: Journal) -> None:
+    ours = await journal.append(1, "ours", ["1-1"])
+    assert ours == JournalEntry(1, "ours", ("1-1",))
+    assert await journal.append(1, "theirs", ["2-2"]) == ours
+    assert await journal.append(2, "next", []) == JournalEntry(2, "next", ())
+    assert [entry.text for entry in await journal.after(0)] == ["ours", "next"]
+    assert [entry.n for entry in await journal.after(1)] == [2]
+    assert [entry.n for entry in await journal.after(0, limit=1)] == [1]
+
+
+async def test_of_fifty_writers_one_wins_and_all_know_who(journal: Journal) -> None:
+    answers = await asyncio.gather(*(journal.append(7, f"by {i}", []) for i in range(50)))
+    assert len(set(answers)) == 1
+    assert await journal.after(6) == [answers[0]]
+
+
+async def test_a_record_behind_the_journal_is_refused(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "MAX_RECORDS", 1)
+    for n in range(1, 400):  # trimming works on whole nodes of the stream
+        await journal.append(n, "text", [])
+    assert len(await journal.after(0)) < 200
+    with pytest.raises(LedgerRejected, match="journal_went_on"):
+        await journal.append(1, "text", [])
+
+
+async def test_a_full_server_is_no_answer(redis: Redis, journal: Journal) -> None:
+    await redis.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(ResponseError):
+            await journal.append(1, "text", [])
+    finally:
+        await redis.config_set("maxmemory", 0)
+    assert await journal.after(0) == []
+
+
+async def test_settling_deletes_and_moves_in_one_step(journal: Journal, outbox: Outbox) -> None:
+    ids = [await outbox.add([revoked(name)]) for name in "abc"]
+    assert await journal.checkpoint() is None
+    entry = await journal.append(1, "text", ids[:2])
+    await journal.settle(entry, term=1, hash="h1", seq=10)
+    assert [one.id for one in await outbox.read(10)] == ids[2:]
+    assert await journal.checkpoint() == Checkpoint(1, 1, "h1", 10)
+
+
+async def test_the_checkpoint_never_goes_back(journal: Journal) -> None:
+    for term, n, seq in [(1, 5, 50), (1, 4, 60), (2, 1, 3), (1, 9, 90)]:
+        await journal.settle(JournalEntry(n, "text", ()), term, f"{term}.{n}", seq)
+    assert await journal.checkpoint() == Checkpoint(2, 1, "2.1", 3)
+
+
+async def test_settling_an_older_record_still_empties_the_outbox(
+    journal: Journal, outbox: Outbox
+) -> None:
+    entry_id = await outbox.add([revoked("a")])
+    await journal.settle(JournalEntry(5, "text", ()), 1, "h5", 50)
+    await journal.settle(JournalEntry(4, "text", (entry_id,)), 1, "h4", 40)
+    assert await outbox.read(10) == []
+    assert await journal.checkpoint() == Checkpoint(1, 5, "h5", 50)
+
+
+async def test_a_settlement_that_fails_has_done_nothing(
+    redis: Redis, journal: Journal, outbox: Outbox
+) -> None:
+    entry_id = await outbox.add([revoked("a")])
+    await redis.set(names.CHECKPOINT, "not a hash")
+    with pytest.raises(ResponseError, match="TOCSIN"):
+        await journal.settle(JournalEntry(1, "text", (entry_id,)), 1, "h", 1)
+    assert [entry.id for entry in await outbox.read(10)] == [entry_id]
+
+
+async def test_a_full_server_can_still_be_settled(
+    redis: Redis, journal: Journal, outbox: Outbox
+) -> None:
+    entry = await journal.append(1, "text", [await outbox.add([revoked("a")])])
+    await redis.config_set("maxmemory", 1)
+    try:
+        await journal.settle(entry, 1, "h", 1)
+    finally:
+        await redis.config_set("maxmemory", 0)
+    assert await outbox.read(10) == []
+    assert await journal.checkpoint() == Checkpoint(1, 1, "h", 1)

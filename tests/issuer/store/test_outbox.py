@@ -1,0 +1,90 @@
+"""Events wait in the order in which they came, and a caller learns when they are in the ledger."""
+
+import asyncio
+
+import pytest
+from redis.asyncio import Redis
+
+from tests.issuer.store.helpers import events_in
+from tocsin_issuer.store import names
+from tocsin_issuer.store.event_text import new_event_id
+from tocsin_issuer.store.journal import Journal
+from tocsin_issuer.store.outbox import Outbox
+from tocsin_schemas.errors import LedgerRejected, RequestRejected
+from tocsin_schemas.events import KeyRevoked, RevokedToken, TokensRevoked
+
+
+def revoked(jti: str) -> TokensRevoked:
+    return TokensRevoked(
+        id=new_event_id(), reason="test", initiator="admin", tokens=(RevokedToken(jti, 5),)
+    )
+
+
+async def test_events_come_back_as_they_went_in_and_in_order(outbox: Outbox) -> None:
+    key = KeyRevoked(id=new_event_id(), reason="test", initiator="admin", kid="k" * 43)
+    odd = revoked('"}]}]\\u0000 :ü\n')
+    first = await outbox.add([revoked("a"), key])
+    second = await outbox.add([odd])
+    entries = await outbox.read(10)
+    assert [entry.id for entry in entries] == [first, second]
+    assert entries[0].events[1] == key
+    assert entries[1].events == (odd,)
+    assert [entry.id for entry in await outbox.read(1)] == [first]
+    assert await outbox.length() == 2
+
+
+async def test_what_no_verifier_could_read_does_not_get_in(outbox: Outbox) -> None:
+    bad = TokensRevoked(id="not an id", reason="test", initiator="admin", tokens=())
+    with pytest.raises(LedgerRejected, match="event_malformed"):
+        await outbox.add([revoked("a"), bad])
+    with pytest.raises(RequestRejected) as caught:
+        await outbox.add([revoked("x" * 250)] * 2000)
+    assert caught.value.status == 413
+    assert await outbox.read(10) == []
+    assert not outbox.wake.is_set()
+
+
+async def test_an_entry_that_cannot_be_read_is_not_passed_over(
+    redis: Redis, outbox: Outbox
+) -> None:
+    await redis.xadd(names.OUTBOX, {"events": '[{"kind":"of-tomorrow","members":{}}]'})
+    await outbox.add([revoked("a")])
+    with pytest.raises(LedgerRejected, match="event_malformed"):
+        await outbox.read(10)
+
+
+async def test_an_addition_wakes_the_sequencer(outbox: Outbox) -> None:
+    waiting = asyncio.create_task(outbox.wake.wait())
+    await asyncio.sleep(0)
+    emission = await outbox.emit(revoked("a"))
+    assert await asyncio.wait_for(waiting, 1)
+    (event,) = await events_in(outbox)
+    assert event.id == emission.event_id
+
+
+async def test_a_caller_learns_of_the_commit_in_its_own_process(outbox: Outbox) -> None:
+    entry_id = await outbox.add([revoked("a")])
+    waiting = [asyncio.create_task(outbox.committed(entry_id, 5)) for _ in range(3)]
+    await asyncio.sleep(0)
+    outbox.mark_committed([entry_id])
+    assert await asyncio.gather(*waiting) == [True] * 3
+    assert await outbox.committed(entry_id, 0), "also where it came before the question"
+
+
+async def test_a_caller_learns_of_the_commit_in_another_process(
+    redis: Redis, outbox: Outbox
+) -> None:
+    entry_id = await outbox.add([revoked("a")])
+    waiting = asyncio.create_task(outbox.committed(entry_id, 5))
+    journal = Journal(redis)
+    await journal.settle(await journal.append(1, "text", [entry_id]), 1, "hash", 1)
+    assert await waiting
+
+
+async def test_without_a_commit_nobody_says_yes(redis: Redis, outbox: Outbox) -> None:
+    entry_id = await outbox.add([revoked("a")])
+    assert not await outbox.committed(entry_id, 0.05)
+    await redis.xdel(names.OUTBOX, entry_id)
+    assert not await outbox.committed(entry_id, 0.3), (
+        "gone proves nothing: Redis may have gone back"
+    )
