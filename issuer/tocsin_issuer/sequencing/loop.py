@@ -17,10 +17,11 @@ from tocsin_issuer.store.journal import Journal, JournalEntry
 from tocsin_issuer.store.outbox import Outbox, OutboxEntry
 from tocsin_revocation_bus.clocks import lease_clock, wall_clock
 from tocsin_revocation_bus.core.replica import Replica
-from tocsin_revocation_bus.jetstream.direct_get import ReadFailed
+from tocsin_revocation_bus.jetstream.direct_get import ReadFailed, read_all
 from tocsin_revocation_bus.jetstream.follower import Follower
 from tocsin_revocation_bus.jetstream.streams import declare_ledger, last_sequence
 from tocsin_revocation_bus.tasks import end
+from tocsin_schemas import record
 from tocsin_schemas.errors import ConfigurationError, DocumentRejected, LedgerRejected
 from tocsin_schemas.events import Event, Tick
 from tocsin_schemas.keyset import Policy
@@ -29,6 +30,7 @@ from tocsin_schemas.record import MAX_RECORD_LENGTH
 GROUP = 1000  # outbox entries in one record, at most
 _IDLE_POLL_S = 0.1  # for entries that another process has put into the outbox
 _RETRY_S = 0.25
+_TAIL = 512  # messages looked at first, most of them heartbeats
 _SIZE_MARGIN = MAX_RECORD_LENGTH // 2  # base64url and signature come on top of the events
 _log = logging.getLogger("tocsin.sequencer")
 
@@ -61,6 +63,7 @@ class SequencerLoop:
         self._appender = Appender(sequencer, client)
         self._turn = asyncio.Lock()
         self._beat_now = asyncio.Event()
+        self._may_beat = False
         self._jitter = random.random()  # noqa: S311 (spreads candidates, protects nothing)
 
     @property
@@ -100,12 +103,14 @@ class SequencerLoop:
             return False
         checkpoint = await self._journal.checkpoint()
         checkpoint_n = 0 if checkpoint is None else checkpoint.n
+        self._may_beat = False  # no heartbeat before the stream has reached the journal
         if not self._sequencer.take_over(last_seq, checkpoint_n):
             return False
         _log.info("took over at sequence %d", last_seq)
-        await self._append_what_was_journaled()
+        await self._append_what_was_journaled(last_seq)
         if self._replica.head is None:
             await self._commit((), list(self._genesis))
+        self._may_beat = True
         self._beat_now.set()
         return True
 
@@ -116,11 +121,27 @@ class SequencerLoop:
         policy = self._replica.trust.policy or self._genesis_policy
         return may_take_over(wall_clock() - heard / 1000, policy, self._jitter)
 
-    async def _append_what_was_journaled(self) -> None:
-        """A record that was journaled may have been promised: it is appended, the same bytes."""
-        head = self._replica.head
-        for entry in await self._journal.after(0 if head is None else head.n):
+    async def _append_what_was_journaled(self, last_seq: int) -> None:
+        """A record that was journaled may have been promised: it is appended, the same bytes.
+
+        From the *stream's* last record on, not from our own head: a NATS that went back has lost
+        records that we still know.
+        """
+        for entry in await self._journal.after(await self._last_n(last_seq)):
             await self._append(entry)
+
+    async def _last_n(self, last_seq: int) -> int:
+        """The number of the last record in the stream, looked for from its end."""
+        span = _TAIL
+        while True:
+            first = max(1, last_seq - span + 1)
+            n = 0
+            async for message in read_all(self._client, first):
+                if not message.is_heartbeat:
+                    n = max(n, _n_of(message.text))
+            if n or first == 1:
+                return n
+            span *= 16
 
     # --- appending ------------------------------------------------------------------------------
 
@@ -194,7 +215,7 @@ class SequencerLoop:
         while True:
             policy = self._replica.trust.policy or self._genesis_policy
             self._beat_now.clear()
-            if self.active and self._replica.head is not None:
+            if self.active and self._may_beat:
                 try:
                     async with self._turn:
                         await self._beat()
@@ -206,9 +227,16 @@ class SequencerLoop:
 
     async def _beat(self) -> None:
         """The clock is read after the head is known, with nothing in between."""
-        if self.active:
+        if self.active and self._may_beat:
             append = self._sequencer.append_heartbeat(lease_clock(), wall_clock())
             await self._appender.append(append)
+
+
+def _n_of(text: str) -> int:
+    try:
+        return record.parse_unverified(text).n
+    except LedgerRejected:
+        return 0
 
 
 def _group(entries: Sequence[OutboxEntry]) -> list[OutboxEntry]:

@@ -31,7 +31,7 @@ from tocsin_verifier_agent.core.verified import Verified
 from tocsin_verifier_agent.verifier import Verifier
 
 ISS = "https://issuer.example"
-CONFIG = IssuerConfig(iss=ISS, default_audiences=("orders",), commit_wait_s=0.2)
+CONFIG = IssuerConfig(iss=ISS, default_audiences=("orders",), commit_wait_s=0.35)
 PERMISSIONS = ("revocations:write", "keys:read", "keys:write")
 SIGNER: PrivateKeySigner = generate("ES256")
 

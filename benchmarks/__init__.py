@@ -1,0 +1,1 @@
+"""Each measures Tocsin, its peers and the physical limit in one run, and prints ratios."""

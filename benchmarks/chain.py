@@ -1,0 +1,76 @@
+"""A ledger made in memory by the sequencer's own machine, for benchmarks of what consumes it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tocsin_issuer.core.sequencer import Committed, Sequencer
+from tocsin_issuer.keys import ceremony
+from tocsin_issuer.keys.signer import PrivateKeySigner, generate
+from tocsin_revocation_bus.core.replica import Replica
+from tocsin_revocation_bus.core.trust import PinnedRoots
+from tocsin_schemas import keyset as keysets
+from tocsin_schemas.events import Event, KeysetPublished
+from tocsin_schemas.keyset import MAX_KEYSET_LIFE_S, Keyset, Policy, RootSet
+
+ISSUER = "https://issuer.example"
+CLOCK_ID = "benchmark-clock-0"
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A sequencer with its keys; ``genesis`` is the text of the first record."""
+
+    sequencer: Sequencer
+    replica: Replica
+    pinned: PinnedRoots
+    token_signer: PrivateKeySigner
+    genesis: str
+
+    def record(self, carried: Sequence[Event]) -> str:
+        """Append one record; return its text."""
+        return _append(self.sequencer, carried)
+
+    def follower(self) -> Replica:
+        """A fresh replica that has read the first record."""
+        replica = Replica(ISSUER, self.pinned)
+        replica.apply_record(self.genesis, 0, time.time())
+        return replica
+
+
+def new_chain(policy: Policy | None = None) -> Chain:
+    """Make keys, a keyset, and the first record."""
+    root, ledger, token = (generate("RS256") for _ in range(3))
+    now, rules = int(time.time()), policy or Policy()
+    keyset = Keyset(
+        iss=ISSUER,
+        version=1,
+        issued_at=now,
+        expires_at=now + MAX_KEYSET_LIFE_S,
+        roots=RootSet(version=1, threshold=1, keys=(dict(root.public.jwk),)),
+        policy=rules,
+        keys=tuple(
+            ceremony.entry(key, use, now, now + MAX_KEYSET_LIFE_S, rules.max_token_life_s)
+            for key, use in ((ledger, "ledger"), (token, "token"))
+        ),
+    )
+    pinned = PinnedRoots(frozenset({root.kid}))
+    replica = Replica(ISSUER, pinned)
+    sequencer = Sequencer(ISSUER, ledger, replica, CLOCK_ID)
+    sequencer.take_over(0, 0)
+    genesis = KeysetPublished(
+        id="genesis", reason="genesis", initiator="admin", keyset=keysets.sign(keyset, [root])
+    )
+    return Chain(sequencer, replica, pinned, token, _append(sequencer, [genesis]))
+
+
+def _append(sequencer: Sequencer, carried: Sequence[Event]) -> str:
+    wall = time.time()
+    append = sequencer.append_record(sequencer.build(carried, "benchmark", wall))
+    decision = sequencer.on_ack(append.expected_seq + 1, duplicate=False)
+    if not isinstance(decision, Committed):
+        raise TypeError("the sequencer did not commit its own record")
+    sequencer.apply_committed(append, 0, wall)
+    return append.text
