@@ -5,9 +5,13 @@ from binascii import Error, a2b_base64
 
 from tocsin_schemas.errors import EncodingRejected
 
-_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
+# `+`, `/` and `=` become `!`, which the strict decoder refuses.
+_TO_STANDARD = bytes.maketrans(b"-_+/=", b"+/!!!")
 _TO_URLSAFE = bytes.maketrans(b"+/", b"-_")
 _PADDING = (b"", b"", b"==", b"=")
+# The last character of a text whose length is 2 or 3 modulo 4 carries 4 or 2 bits that mean nothing
+# and must be zero, or one value would have several texts.
+_LAST = (None, b"", b"AQgw", b"AEIMQUYcgkosw048")
 
 
 def encode(data: bytes) -> str:
@@ -18,17 +22,16 @@ def encode(data: bytes) -> str:
 def decode(text: str) -> bytes:
     """Decode exactly what :func:`encode` writes.
 
-    Encoding again and comparing is what refuses padding, white space, the standard alphabet and
-    trailing bits, all in one check that cannot forget a case.
+    Padding, white space, the standard alphabet and trailing bits are refused.
 
     Raises:
         EncodingRejected: ``base64url`` on any other text.
     """
     try:
         raw = text.encode("ascii")
-        data = a2b_base64(raw.translate(_TO_STANDARD) + _PADDING[len(raw) & 3])
+        last = _LAST[len(raw) & 3]
+        if last is not None and raw[-1] not in last:
+            raise EncodingRejected("base64url")
+        return a2b_base64(raw.translate(_TO_STANDARD) + _PADDING[len(raw) & 3], strict_mode=True)
     except (UnicodeEncodeError, Error):
         raise EncodingRejected("base64url") from None
-    if b64encode(data).translate(_TO_URLSAFE).rstrip(b"=") != raw:
-        raise EncodingRejected("base64url")
-    return data

@@ -82,6 +82,8 @@ class Replica:
         self.noise: Counter[str] = Counter()
         self.unknown_events: Counter[str] = Counter()
         self._max_lease_ms = max_lease_ms
+        self._lease_ns = 0
+        self._expires_at = 0
         self._past = PastHashes()
         self._nonces: dict[str, int] = {}
         self._heartbeats: dict[str, Heartbeat] = {}
@@ -179,6 +181,18 @@ class Replica:
             return None
         lease = self.lease_ns()
         return proven + (lease if max_staleness_ns is None else min(lease, max_staleness_ns))
+
+    def vouched_until(self, max_staleness_ns: int | None, wall: float) -> int | None:
+        """As :meth:`valid_until`, and None once the keyset has run out. Asked for every token."""
+        proven = self.lease.proven_at
+        if proven is None or self.halted is not None:
+            return None
+        if wall >= self._expires_at or self.state.horizon >= self._expires_at:
+            return None
+        lease = self._lease_ns
+        if max_staleness_ns is not None and max_staleness_ns < lease:
+            lease = max_staleness_ns
+        return proven + lease
 
     def keyset_expired(self, wall: float) -> bool:
         """Whether the keyset has run out, by the wall clock or by the ledger's own time."""
@@ -331,6 +345,8 @@ class Replica:
 
     def _commit(self, parsed: Record, trust: Trust) -> None:
         self.trust = trust
+        self._lease_ns = self.lease_ns()
+        self._expires_at = 0 if trust.keyset is None else trust.keyset.expires_at
         self.state.fold(parsed)
         self.head = head_of(parsed)
         self._past.remember(parsed.identity, parsed.hash)

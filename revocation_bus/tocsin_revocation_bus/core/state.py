@@ -6,8 +6,9 @@ same rule at the same record, and no local clock can make one forget early.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from hashlib import sha256
+
+from msgspec import Struct
 
 from tocsin_revocation_bus.core.lanes import Lanes
 from tocsin_revocation_bus.core.rules import HOUR_S, CutoffRules, DigestRules, digest_of
@@ -28,8 +29,7 @@ HORIZON_LAG_S = 600
 _EVERYTHING = bytes(16)
 
 
-@dataclass(frozen=True, slots=True)
-class TokenFacts:
+class TokenFacts(Struct, frozen=True):
     """What the rules look at, worked out once for each token.
 
     ``iat`` is the token's own or its origin's, whichever is earlier; ``clients`` are its client
@@ -79,6 +79,7 @@ class State:
 
     def __init__(self) -> None:
         self.generation = 0
+        self.horizon = 0  # G, in seconds of UTC
         self.revoked_keys: set[str] = set()
         self._latest_iat = 0
         self._lanes = Lanes()
@@ -87,11 +88,6 @@ class State:
         self._subjects = CutoffRules()
         self._clients = CutoffRules()
         self._everything = CutoffRules()
-
-    @property
-    def horizon(self) -> int:
-        """G, in seconds of UTC."""
-        return max(0, self._latest_iat - HORIZON_LAG_S)
 
     def fold(self, record: Record) -> None:
         """Apply a record that the chain has accepted. It cannot fail half way."""
@@ -126,6 +122,7 @@ class State:
     def _advance(self, iat: int) -> None:
         before = self.horizon // HOUR_S
         self._latest_iat = max(self._latest_iat, iat)
+        self.horizon = max(0, self._latest_iat - HORIZON_LAG_S)
         hour = self.horizon // HOUR_S
         if hour != before:
             for rules in (self._lanes, self._foreign, self._sessions):
@@ -137,16 +134,19 @@ class State:
         """The first rule that hits, or None. Rules never mask each other: any one rejects."""
         if facts.kid in self.revoked_keys:
             return "key_revoked"
-        if any(place in self._lanes for place in facts.places):
-            return "token_revoked"
-        if any(digest in self._foreign for digest in facts.foreign):
-            return "token_revoked"
+        for place in facts.places:
+            if place in self._lanes:
+                return "token_revoked"
+        for digest in facts.foreign:
+            if digest in self._foreign:
+                return "token_revoked"
         if facts.sid is not None and facts.sid in self._sessions:
             return "session_revoked"
         if self._subjects.hits(facts.sub, facts.iat):
             return "subject_revoked"
-        if any(self._clients.hits(client, facts.iat) for client in facts.clients):
-            return "client_revoked"
+        for client in facts.clients:
+            if self._clients.hits(client, facts.iat):
+                return "client_revoked"
         if self._everything.hits(_EVERYTHING, facts.iat):
             return "all_revoked"
         return None

@@ -287,11 +287,6 @@ def test_what_a_handler_does_to_nested_claims_moves_no_rule() -> None:
     assert agent.code(text) == "token_revoked"
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="nested claims are shared and can be changed: a handler that appends to `perms` grants "
-    "a permission to every later request with the same token",
-)
 def test_nested_claims_are_read_only_too() -> None:
     agent = Agent()
     text = agent.mint(perms=["orders:read"])

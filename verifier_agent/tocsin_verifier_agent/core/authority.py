@@ -42,6 +42,10 @@ class Authority(Protocol):
         """Whether that key may have signed at ``iat`` and is good at ``wall``."""
         ...
 
+    def verify_until(self, kid: str) -> float:
+        """Until when what that key signed is good, in seconds of UTC."""
+        ...
+
     def why_rejected(self, facts: TokenFacts) -> str | None:
         """The first rule that hits."""
         ...
@@ -93,15 +97,18 @@ class LedgerAuthority:
             and max(wall, self._state.horizon) <= window.verify_until
         )
 
+    def verify_until(self, kid: str) -> float:
+        """The end of the key's window."""
+        window = self._replica.trust.windows.get(kid)
+        return 0.0 if window is None else window.verify_until
+
     def why_rejected(self, facts: TokenFacts) -> str | None:
         """The state's verdict."""
         return self._state.why_rejected(facts)
 
     def valid_until(self, max_staleness_ns: int | None, wall: float) -> int | None:
         """The lease's end; an expired keyset vouches for nothing."""
-        if self._replica.keyset_expired(wall):
-            return None
-        return self._replica.valid_until(max_staleness_ns)
+        return self._replica.vouched_until(max_staleness_ns, wall)
 
     def stale_reason(self, now: int, wall: float) -> str:
         """The replica's one reason."""
@@ -126,6 +133,10 @@ class StaticAuthority:
     def in_window(self, kid: str, iat: int, wall: float) -> bool:
         """A JWKS has no windows."""
         return True
+
+    def verify_until(self, kid: str) -> float:
+        """A JWKS has no windows."""
+        return float(FOREVER)
 
     def why_rejected(self, facts: TokenFacts) -> str | None:
         """No rules."""

@@ -80,19 +80,15 @@ def facts_from(kid: str, claims: Mapping[str, Any], *, own_jti: bool) -> TokenFa
     Raises:
         TokenRejected: with the name of the claim.
     """
-    iat = _time(claims, "iat")
+    issued_at = iat = _time(claims, "iat")
     names = [_identifier(claims, "jti")]
-    if own_jti:
-        place = jti.parse(names[0])
-        if place is None or not jti.issued_in_lane(place.lane, iat):
-            raise TokenRejected("jti")
     if "orig" in claims:
         origin = claims["orig"]
         if type(origin) is not dict:
             raise TokenRejected("orig")
         names.append(_identifier(origin, "jti"))
         iat = min(iat, _time(origin, "iat"))
-    return facts_of(
+    facts = facts_of(
         kid=kid,
         jtis=names,
         sid=_optional_identifier(claims, "sid"),
@@ -100,6 +96,11 @@ def facts_from(kid: str, claims: Mapping[str, Any], *, own_jti: bool) -> TokenFa
         clients=_clients(claims),
         iat=iat,
     )
+    if own_jti:
+        place = facts.places[0] if facts.places and len(names) == 1 else jti.parse(names[0])
+        if place is None or not jti.issued_in_lane(place.lane, issued_at):
+            raise TokenRejected("jti")
+    return facts
 
 
 def _clients(claims: Mapping[str, Any]) -> list[str]:
@@ -126,5 +127,8 @@ def check_permissions(claims: Mapping[str, Any]) -> None:
     if type(claims.get("scope", "")) is not str:
         raise TokenRejected("scope")
     perms = claims.get("perms", [])
-    if type(perms) is not list or not all(type(one) is str for one in perms):
+    if type(perms) is not list:
         raise TokenRejected("perms")
+    for one in perms:
+        if type(one) is not str:
+            raise TokenRejected("perms")

@@ -15,13 +15,17 @@ _OVERHEAD = 1024  # bytes of one entry's objects, roughly, beside the token's te
 
 @dataclass(slots=True)
 class CachedToken:
-    """``generation`` is that of the state in which the rules last let the token pass."""
+    """``generation`` is that of the state in which the rules last let the token pass.
+
+    ``not_after`` is when its own or its key's time is over, in seconds of UTC.
+    """
 
     claims: Mapping[str, Any]
     facts: TokenFacts
     iat: int
     exp: int
     generation: int
+    not_after: float = 0.0
 
 
 class TokenCache:

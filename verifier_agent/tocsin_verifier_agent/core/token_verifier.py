@@ -5,7 +5,6 @@ in between, so the answer is as good as the lease says it is.
 """
 
 from collections.abc import Callable
-from types import MappingProxyType
 
 from tocsin_schemas import base64url, jws, strict_json
 from tocsin_schemas.claims import ACCESS_TOKEN_TYP, EXP_LEEWAY_S
@@ -51,6 +50,7 @@ class TokenVerifier:
         self._wall_clock = wall_clock
         self._typ = typ
         self._cache = TokenCache() if cache is None else cache
+        self._cached = self._cache.get
         self._headers: dict[str, Header] = {}
 
     def verify(self, token: str, max_staleness_ns: int | None = None) -> Verified:
@@ -65,40 +65,52 @@ class TokenVerifier:
         until = authority.valid_until(max_staleness_ns, wall)
         if until is None:
             raise self._stale(wall)
-        try:
-            entry = self._cache.get(token) if type(token) is str else None
-            if entry is None:
-                if self._lease_clock() > until:
-                    raise self._stale(wall)
-                entry = self._first_sight(token, wall)
-            else:
-                self._seen_before(token, entry, wall)
-        except TokenRejected:
-            if self._lease_clock() > until:
-                raise self._stale(wall) from None
-            raise
+        entry = self._cached(token) if type(token) is str else None
+        if entry is None or entry.generation != authority.generation or wall >= entry.not_after:
+            entry = self._look_closely(token, entry, until, wall)
         now = self._lease_clock()
         if now > until:
             raise self._stale(wall)
-        lease_end = wall + (until - now) * 1e-9
-        return Verified(entry.claims, min(lease_end, float(entry.exp + EXP_LEEWAY_S)))
+        ends = wall + (until - now) * 1e-9
+        return Verified(entry.claims, ends if ends < entry.not_after else entry.not_after)
 
     def _stale(self, wall: float) -> AgentStale:
         return AgentStale(self._authority.stale_reason(self._lease_clock(), wall))
 
-    def _seen_before(self, token: str, entry: CachedToken, wall: float) -> None:
-        authority = self._authority
-        check_expiry(entry.exp, wall, authority.horizon)
-        generation = authority.generation
-        if entry.generation != generation:
-            try:
-                self._check_key_and_rules(entry, wall)
-            except TokenRejected:
-                self._cache.discard(token)
-                raise
-            entry.generation = generation
-        elif not authority.in_window(entry.facts.kid, entry.iat, wall):
-            raise TokenRejected("key_window")
+    def _look_closely(
+        self, token: str, entry: CachedToken | None, until: int, wall: float
+    ) -> CachedToken:
+        """A token that is new, or whose last look is out of date. Stale beats rejected."""
+        if self._lease_clock() > until:
+            raise self._stale(wall)
+        try:
+            if entry is None:
+                return self._first_sight(token, wall)
+            self._again(token, entry, wall)
+            return entry
+        except TokenRejected:
+            if self._lease_clock() > until:
+                raise self._stale(wall) from None
+            raise
+
+    def _again(self, token: str, entry: CachedToken, wall: float) -> None:
+        """The generation is read before the rules, so that a change in between is seen next time.
+
+        While it stands still so does G, and then the token's and its key's times are all that is
+        left to look at: ``not_after``.
+        """
+        generation = self._authority.generation
+        try:
+            check_expiry(entry.exp, wall, self._authority.horizon)
+            self._check_key_and_rules(entry, wall)
+        except TokenRejected:
+            self._cache.discard(token)
+            raise
+        entry.not_after = self._not_after(entry)
+        entry.generation = generation
+
+    def _not_after(self, entry: CachedToken) -> float:
+        return min(float(entry.exp + EXP_LEEWAY_S), self._authority.verify_until(entry.facts.kid))
 
     def _check_key_and_rules(self, entry: CachedToken, wall: float) -> None:
         authority, facts = self._authority, entry.facts
@@ -139,9 +151,8 @@ class TokenVerifier:
         check_times(claims, wall, authority.horizon, authority.max_token_life_s)
         check_permissions(claims)
         facts = facts_from(header.kid, claims, own_jti=authority.own_jti)
-        entry = CachedToken(
-            MappingProxyType(claims), facts, claims["iat"], claims["exp"], generation
-        )
+        entry = CachedToken(claims, facts, claims["iat"], claims["exp"], generation)
         self._check_key_and_rules(entry, wall)
+        entry.not_after = self._not_after(entry)
         self._cache.put(token, entry)
         return entry
