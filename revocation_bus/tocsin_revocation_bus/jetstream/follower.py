@@ -29,6 +29,7 @@ SYNC_EVERY_S = 600.0
 SYNC_JITTER = 0.2
 RETRY_S = (0.1, 5.0)  # first and longest pause after a failure
 _WATCH_S = 0.25
+_READ_ON_EVERY = 8  # looks
 _log = logging.getLogger("tocsin.agent")
 
 
@@ -279,10 +280,18 @@ class Follower:
     # --- saying it once -------------------------------------------------------------------------
 
     async def _watch(self) -> None:
-        """A lease lapses without any message: look at the clock from time to time."""
+        """A lease lapses without any message: look at the clock from time to time.
+
+        Whoever is not live reads on, even where no heartbeat says that there is anything to read:
+        after a missed change of ledger keys the heartbeats themselves cannot be checked.
+        """
         while True:
-            self._report()
-            await asyncio.sleep(_WATCH_S)
+            for _ in range(_READ_ON_EVERY):
+                self._report()
+                await asyncio.sleep(_WATCH_S)
+            live = self._last_status is not None and self._last_status.state is AgentState.LIVE
+            if self.connected and not live and self.replica.halted is None:
+                self._catch_up.set()
 
     def _report(self) -> None:
         status = self.status()
