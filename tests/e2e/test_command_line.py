@@ -102,8 +102,10 @@ def test_check_revoke_and_replay(folder: Path) -> None:
 
 def test_keys(folder: Path) -> None:
     listed = run(folder, "keys", "list", "--json")
-    phases = [key["phase"] for key in json.loads(listed.stdout)["keys"]]
-    assert sorted(phases) == ["active", "standby"]
+    keys = json.loads(listed.stdout)["keys"]
+    assert sorted(key["phase"] for key in keys) == ["active", "standby"]
+    table = run(folder, "keys", "list", COLUMNS="80").stdout
+    assert all(key["kid"] in table for key in keys)
     rotated = run(folder, "keys", "rotate")
     assert rotated.returncode == 0, rotated.stderr
     assert "retiring" in run(folder, "keys", "list").stdout

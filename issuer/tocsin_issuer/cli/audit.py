@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 from msgspec import to_builtins
-from rich.console import Console
 from rich.table import Table
 
+from tocsin_issuer.cli.output import print_table
 from tocsin_revocation_bus.core.replica import Replica
 from tocsin_revocation_bus.jetstream.connection import connect
 from tocsin_revocation_bus.jetstream.replay import Replayed, replay
@@ -21,7 +21,6 @@ from tocsin_verifier_agent import agent_file
 
 app = typer.Typer(help="What the ledger says.", no_args_is_help=True)
 CONNECT_S = 10.0
-TABLE_WIDTH = 140
 _BULKY = {"keyset", "statement"}
 
 AgentFile = Annotated[
@@ -63,9 +62,7 @@ async def _replay(file: Path, as_json: bool, kind: str | None, since: int) -> No
                 one.record.hash[:10],
             )
     if not as_json:
-        console = Console()
-        console.width = max(console.width, TABLE_WIDTH)
-        console.print(table)
+        print_table(table)
     summary = summary_of(replica)
     print(json.dumps(summary))
     if not summary["intact"]:

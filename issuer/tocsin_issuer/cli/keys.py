@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from tocsin_issuer.cli.admin import DEFAULT_FILE, AdminClient, AdminFile, read_access
+from tocsin_issuer.cli.output import print_table
 
 app = typer.Typer(help="The token keys: phases and dates; rotate; revoke.", no_args_is_help=True)
 
@@ -41,7 +41,7 @@ def list_keys(
             _time(key["sign_until"]),
             _time(key["verify_until"]),
         )
-    Console().print(table)
+    print_table(table)
 
 
 @app.command()
