@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from tests.e2e.conftest import Stack
+from tests.e2e.test_revocations import rejected
 from tocsin_issuer.keys.signer import generate
 from tocsin_revocation_bus.core.replica import AgentState
 from tocsin_revocation_bus.core.trust import PinnedRoots
@@ -83,11 +84,13 @@ async def test_garbage_in_the_stream_is_passed_over(stack: Stack) -> None:
             await client.request("tocsin.ledger.sessions-revoked", text, timeout=5)
         answer = await stack.post("/v1/logout", login["access_token"])
         assert answer.status_code in (200, 202)
-        await asyncio.sleep(1.5)
+        # The sequencer lost its fence to the garbage: it takes over again after 3 H of silence.
+        for _ in range(5):
+            if (code := await rejected(agent, login["access_token"])) != "accepted":
+                break
+        assert code == "session_revoked"
         assert agent.status().state is AgentState.LIVE
         assert agent.replica.noise.total() >= 4
-        with pytest.raises(Exception, match="not valid"):
-            agent.verify(login["access_token"])
         assert agent.replica.state.hash() == stack.development.service.replica.state.hash()
     await client.close()
 

@@ -21,7 +21,7 @@ from tocsin_schemas.events import (
 from tocsin_schemas.keyset import Policy
 
 _KINDS = ("jti", "jti", "sid", "sid", "sub", "sub", "client", "all", "key", "ledger-key", "keyset")
-_WEIGHTS = (4, 4, 3, 3, 3, 3, 2, 1, 1, 0.3, 2)
+_WEIGHTS = (4, 4, 3, 3, 3, 3, 2, 1, 2, 0.5, 4)
 _WHO: Initiator = "admin"
 
 

@@ -26,7 +26,7 @@ class Faults:
         profile, chance = world.profile, rng.random
         for node in world.sequencers:
             if chance() < profile.pause:
-                node.process.stop(world.now + int(chance() * chance() * 3 * profile.lease))
+                node.process.stop(world.now + int(chance() * 2 * profile.lease))
                 world.note(f"{node.name} stopped")
             if chance() < profile.crash and node.process.alive:
                 node.process.kill()

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from tests.simulator import core_mutants, directed, shell_mutants
+from tests.simulator import core_mutants, directed, shell_mutants, staged
 from tests.simulator.crypto import fast_signatures
 from tests.simulator.invariants import Violation
 from tests.simulator.run import run
 
-SEEDS = 300
+SEEDS = 600
 CLEAN_SEEDS = 300
 
 
@@ -139,6 +139,7 @@ MUTANTS = (
         "no-fence",
         "the stream takes a message whatever sequence it expects",
         shell_mutants.no_fence,
+        staged.leader_wakes_up,
     ),
     Mutant(
         "slewed-clock",
@@ -149,6 +150,12 @@ MUTANTS = (
         "lease-over-restart",
         "a new process goes on with the old lease and without the old state",
         shell_mutants.lease_over_restart,
+    ),
+    Mutant(
+        "beats-before-journal",
+        "after a takeover heartbeats go out before the stream has reached the journal",
+        shell_mutants.beats_before_journal,
+        staged.restored_behind_the_journal,
     ),
     Mutant(
         "journal-from-own-head",

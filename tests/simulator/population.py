@@ -65,11 +65,11 @@ class Population:
             life = min(life, origin.exp - utc_s)
         if sid in dead_sids:
             return None
-        token = self._sign(rng.choice(keys), utc_s, life, sub, sid, clients, origin)
+        token = self.sign(rng.choice(keys), utc_s, life, sub, sid, clients, origin)
         self.tokens.append(token)
         return token
 
-    def _sign(
+    def sign(
         self,
         key: SimSigner,
         iat: int,

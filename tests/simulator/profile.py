@@ -51,7 +51,7 @@ def draw(rng: Random, epoch_s: int) -> Profile:
     calm = rng.random() < 0.4
     policy = Policy(
         lease_ms=rng.choice((500, 600, 800)),
-        heartbeat_ms=200,
+        heartbeat_ms=rng.choice((120, 200)),
         max_token_life_s=3600,
         rho_ppm=rng.choice((500, 5_000, 50_000)),
     )
@@ -67,7 +67,7 @@ def draw(rng: Random, epoch_s: int) -> Profile:
         stale_read=chance() * (0.05 if calm else 0.3),
         ghost_ack=0.0 if calm else chance() * 0.1,
         dedupe_first=chance() < 0.5,
-        pause=chance() * (0.02 if calm else 0.12),
+        pause=chance() * (0.04 if calm else 0.2),
         crash=chance() * (0.005 if calm else 0.02),
         partition=chance() * (0.1 if calm else 0.25),
         adversary=chance(),

@@ -58,6 +58,7 @@ class SequencerNode:
         self._stream_n = 0
         self._last_heard = self.clock.read(world.now) if world.now else 0
         self._last_beat = -SECOND
+        self._brought_up = False
         self.process = Process(world, self.name, self._body())
         world.check.replica_started(self.name)
 
@@ -137,13 +138,20 @@ class SequencerNode:
         self._position = answer.last_seq
         yield Sleep(0)
         if self.core.take_over(answer.last_seq, self.world.durable.checkpoint):
+            self._brought_up = False
             done = [name for name, n in self._seen_ids.items() if n <= stream_n]
             self.world.acknowledge(done, stream_n)
 
     def _lead(self) -> Steps:
+        """Heartbeats keep their own time, but after a takeover the journal comes first."""
         durable, world = self.world.durable, self.world
+        due = self._last_beat + world.profile.heartbeat - self.now
+        if due <= 0 and self.may_beat() and self._level():
+            yield from self._beat()
+            return
         text = self.journaled()
         if text is None:
+            self._brought_up = True
             carried = self._group()
             if carried:
                 text = self._build(carried)
@@ -156,10 +164,15 @@ class SequencerNode:
         if text is not None:
             yield from self._drive(self.core.append_record(text))
             return
-        due = self._last_beat + world.profile.heartbeat - self.now
-        if due > 0 or not self._level():
-            yield Sleep(max(MILLISECOND, min(due, world.profile.heartbeat // 3)))
-            return
+        yield Sleep(max(MILLISECOND, min(due, world.profile.heartbeat // 3)))
+
+    def may_beat(self) -> bool:
+        """Whether the stream has reached the journal since the takeover."""
+        return self._brought_up
+
+    def _beat(self) -> Steps:
+        """The clock is read after the head is known; the thread may be put aside right after."""
+        world = self.world
         self._last_beat = issuer_time = self.now
         read_at = world.now
         append = self.core.append_heartbeat(issuer_time, self.utc)

@@ -33,6 +33,10 @@ def lease_over_restart() -> Context:
     return replaced(AgentNode, "start", start)
 
 
+def beats_before_journal() -> Context:
+    return replaced(SequencerNode, "may_beat", lambda self: True)
+
+
 def journal_from_own_head() -> Context:
     def journaled(self: SequencerNode) -> str | None:
         head_n = 0 if self.replica.head is None else self.replica.head.n

@@ -225,13 +225,13 @@ class World:
     def preempt(self, agent: AgentNode, token: Token) -> None:
         """The verifying thread may lose the processor here, at the worst of times."""
         rng = self.rng
-        if self._depth or self.network.healed or rng.random() > 0.02:
+        if self._depth or self.network.healed or rng.random() > 0.03:
             return
         if rng.random() < 0.5:
             self.command(token)
         lease = self.profile.lease
-        duration = rng.choice((MILLISECOND, lease // 8, lease, int(1.4 * lease)))
+        duration = rng.choice((MILLISECOND, lease // 4, lease, 2 * lease))
         self.note(f"{agent.name} preempted for {duration}")
         self._depth += 1
-        self.run_until(self.now + int(rng.random() * duration))
+        self.run_until(self.now + int(rng.uniform(0.4, 1.0) * duration))
         self._depth -= 1

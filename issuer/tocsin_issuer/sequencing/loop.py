@@ -30,6 +30,7 @@ from tocsin_schemas.record import MAX_RECORD_LENGTH
 GROUP = 1000  # outbox entries in one record, at most
 _IDLE_POLL_S = 0.1  # for entries that another process has put into the outbox
 _RETRY_S = 0.25
+_COMMAND_CODES = frozenset({"cutoff_ahead", "event_malformed", "record_malformed"})
 _TAIL = 512  # messages looked at first, most of them heartbeats
 _SIZE_MARGIN = MAX_RECORD_LENGTH // 2  # base64url and signature come on top of the events
 _log = logging.getLogger("tocsin.sequencer")
@@ -87,6 +88,10 @@ class SequencerLoop:
                 return
         except SteppedDown as reason:
             _log.warning("stepped down: %s", reason.code)
+        except (LedgerRejected, DocumentRejected) as rejected:
+            # Not a command's fault: our clock, our keys, or a halted replica. Nothing is dropped.
+            self._sequencer.step_down()
+            _log.error("cannot append: %s", rejected.code)
         except (RedisError, OSError, ReadFailed, ConfigurationError) as error:
             _log.warning("waiting: %s", getattr(error, "code", type(error).__name__))
         await asyncio.sleep(_RETRY_S)
@@ -106,10 +111,14 @@ class SequencerLoop:
         self._may_beat = False  # no heartbeat before the stream has reached the journal
         if not self._sequencer.take_over(last_seq, checkpoint_n):
             return False
+        try:
+            await self._finish_what_was_begun(last_seq, checkpoint_n)
+            if self._replica.head is None:
+                await self._commit((), list(self._genesis))
+        except BaseException:
+            self._sequencer.step_down()  # a takeover is whole or none
+            raise
         _log.info("took over at sequence %d", last_seq)
-        await self._append_what_was_journaled(last_seq)
-        if self._replica.head is None:
-            await self._commit((), list(self._genesis))
         self._may_beat = True
         self._beat_now.set()
         return True
@@ -121,27 +130,43 @@ class SequencerLoop:
         policy = self._replica.trust.policy or self._genesis_policy
         return may_take_over(wall_clock() - heard / 1000, policy, self._jitter)
 
-    async def _append_what_was_journaled(self, last_seq: int) -> None:
+    async def _finish_what_was_begun(self, last_seq: int, checkpoint_n: int) -> None:
         """A record that was journaled may have been promised: it is appended, the same bytes.
 
         From the *stream's* last record on, not from our own head: a NATS that went back has lost
-        records that we still know.
+        records that we still know. What is in the stream already and was never settled, is settled.
         """
-        for entry in await self._journal.after(await self._last_n(last_seq)):
-            await self._append(entry)
+        last_n = await self._last_n(last_seq)
+        for entry in await self._journal.after(min(checkpoint_n, last_n)):
+            parsed = record.parse_unverified(entry.text)
+            if entry.n > last_n:
+                await self._append(entry)
+            elif self._replica.has_applied(parsed):
+                self._outbox.mark_committed(entry.outbox_ids)
+                await self._journal.settle(entry, parsed.term, parsed.hash, last_seq)
 
     async def _last_n(self, last_seq: int) -> int:
-        """The number of the last record in the stream, looked for from its end."""
+        """The number of the last record in the stream, looked for from its end.
+
+        Only what our replica has applied counts: others can write bytes that look like a record.
+        """
         span = _TAIL
         while True:
             first = max(1, last_seq - span + 1)
             n = 0
             async for message in read_all(self._client, first):
                 if not message.is_heartbeat:
-                    n = max(n, _n_of(message.text))
+                    n = max(n, self._n_of(message.text))
             if n or first == 1:
                 return n
             span *= 16
+
+    def _n_of(self, text: str) -> int:
+        try:
+            parsed = record.parse_unverified(text)
+        except LedgerRejected:
+            return 0
+        return parsed.n if self._replica.has_applied(parsed) else 0
 
     # --- appending ------------------------------------------------------------------------------
 
@@ -165,6 +190,8 @@ class SequencerLoop:
                 [event for entry in entries for event in entry.events],
             )
         except (LedgerRejected, DocumentRejected) as rejected:
+            if not _is_the_commands_fault(rejected):
+                raise
             if len(entries) > 1:
                 for entry in entries:  # find the one that no agent would accept
                     await self._commit_group([entry])
@@ -232,11 +259,9 @@ class SequencerLoop:
             await self._appender.append(append)
 
 
-def _n_of(text: str) -> int:
-    try:
-        return record.parse_unverified(text).n
-    except LedgerRejected:
-        return 0
+def _is_the_commands_fault(rejected: LedgerRejected | DocumentRejected) -> bool:
+    """Only what no sequencer could ever append may be put aside; all else waits in the outbox."""
+    return isinstance(rejected, DocumentRejected) or rejected.code in _COMMAND_CODES
 
 
 def _group(entries: Sequence[OutboxEntry]) -> list[OutboxEntry]:

@@ -66,6 +66,10 @@ class PastHashes:
         if len(self._hashes) > REMEMBERED:
             self._hashes.popitem(last=False)
 
+    def confirms(self, identity: tuple[int, int], digest: str) -> bool:
+        """Whether exactly this record is known under this identity."""
+        return self._hashes.get(identity) == digest
+
     def contradicts(self, identity: tuple[int, int], digest: str) -> bool:
         """Whether another record is known under this identity."""
         return self._hashes.get(identity, digest) != digest

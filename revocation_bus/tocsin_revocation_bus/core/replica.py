@@ -158,6 +158,10 @@ class Replica:
         """Whether a signed heartbeat names a head that we have not reached."""
         return self._told > ((0, 0) if self.head is None else (self.head.term, self.head.n))
 
+    def has_applied(self, parsed: Record) -> bool:
+        """Whether this very record is one of the newest that were applied."""
+        return self._past.confirms(parsed.identity, parsed.hash)
+
     def newest_beat_utc(self) -> int | None:
         """When the newest heartbeat heard was signed, in milliseconds of UTC."""
         return max((beat.utc for beat in self._heartbeats.values()), default=None)
