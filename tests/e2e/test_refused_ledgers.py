@@ -85,6 +85,7 @@ async def test_garbage_in_the_stream_is_passed_over(stack: Stack) -> None:
         answer = await stack.post("/v1/logout", login["access_token"])
         assert answer.status_code in (200, 202)
         # The sequencer lost its fence to the garbage: it takes over again after 3 H of silence.
+        code = "accepted"
         for _ in range(5):
             if (code := await rejected(agent, login["access_token"])) != "accepted":
                 break
