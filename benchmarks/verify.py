@@ -263,8 +263,7 @@ def under_churn() -> dict[str, float]:
     ]
     verifier = TokenVerifier(
         ChurningAuthority(replica),
-        issuer=ISSUER,
-        audiences=frozenset({AUDIENCE}),
+        audiences={ISSUER: frozenset({AUDIENCE})},
         lease_clock=lease_clock,
         wall_clock=time.time,
         cache=TokenCache(threading.Lock()),

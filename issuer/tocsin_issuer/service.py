@@ -17,8 +17,14 @@ from tocsin_issuer.bus.app import add_clock_sync, create_broker, heartbeat_of
 from tocsin_issuer.bus.app import stop as stop_broker
 from tocsin_issuer.config import IssuerConfig
 from tocsin_issuer.core.sequencer import Sequencer
+from tocsin_issuer.foreign.importer import KeyImporter
+from tocsin_issuer.foreign.jwks_fetch import JwksFetch
+from tocsin_issuer.foreign.known_issuers import KnownIssuers
+from tocsin_issuer.foreign.naming import offer_foreign_issuers
+from tocsin_issuer.foreign.schedule import Schedule
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.http.internal import create_internal_app
+from tocsin_issuer.http.issuer_routes import issuer_router
 from tocsin_issuer.http.public import create_public_app
 from tocsin_issuer.http.server import Listener
 from tocsin_issuer.keys.ceremony import IssuerFolder
@@ -105,8 +111,11 @@ class IssuerService:
         )
         await self._wait_for_ledger()
         await keys.refresh()
+        await self._offer_foreign_issuers(folder)
         self._in_background(lambda: self._look_after(keys), "keys")
-        self._listen(redis, keys)
+        importer = self._importer()
+        self._in_background(importer.run, "foreign keys")
+        self._listen(redis, keys, importer)
 
     def open(self) -> None:
         """Serve requests."""
@@ -189,7 +198,7 @@ class IssuerService:
         await broker.start()
         self._closing.push_async_callback(stop_broker, broker)
         self._outbox = Outbox(redis)
-        loop = SequencerLoop(
+        self._sequencing = SequencerLoop(
             sequencer=sequencer,
             replica=self.replica,
             follower=self._follower,
@@ -204,7 +213,7 @@ class IssuerService:
             ],
             event_id=new_event_id,
         )
-        self._in_background(loop.run, "sequencer")
+        self._in_background(self._sequencing.run, "sequencer")
 
     async def _wait_for_ledger(self) -> None:
         if await self._follower.wait_live(START_TIMEOUT_S):
@@ -216,8 +225,33 @@ class IssuerService:
             raise ConfigurationError(status.reason, f"the ledger is refused: {status.reason}")
         raise ConfigurationError("ledger_unavailable", f"no live ledger: {status.reason}")
 
-    def _listen(self, redis: Redis, keys: KeyManager) -> None:
+    async def _offer_foreign_issuers(self, folder: IssuerFolder) -> None:
+        entry_id = await offer_foreign_issuers(
+            self.config,
+            self.replica.trust.keyset or self.keyset,
+            folder=folder,
+            outbox=self._outbox,
+            now=int(wall_clock()),
+            event_id=new_event_id,
+        )
+        if entry_id and not await self._outbox.committed(entry_id, START_TIMEOUT_S):
+            raise ConfigurationError("ledger_unavailable", "the new keyset waits for the ledger")
+
+    def _importer(self) -> KeyImporter:
+        return KeyImporter(
+            replica=self.replica,
+            outbox=self._outbox,
+            fetch=JwksFetch(),
+            active=lambda: self._sequencing.active,
+            clock=lambda: lease_clock() / 1e9,
+            wall_clock=wall_clock,
+            event_id=new_event_id,
+            schedule=Schedule(self.config.foreign_refresh_s, self.config.foreign_least_pause_s),
+        )
+
+    def _listen(self, redis: Redis, keys: KeyManager, importer: KeyImporter) -> None:
         config = self.config
+        foreign = KnownIssuers(lambda: self.replica.trust.keyset)
         users = UserStore(
             redis, Passwords(), max_failures=config.login_failures, lock_s=config.login_lock_s
         )
@@ -234,7 +268,9 @@ class IssuerService:
                 absolute_s=config.session_absolute_s,
                 max_token_life_s=config.max_token_life_s,
             ),
-            revocations=Revocations(redis, self._outbox, max_token_life_s=config.max_token_life_s),
+            revocations=Revocations(
+                redis, self._outbox, max_token_life_s=config.max_token_life_s, foreign=foreign
+            ),
             minter=TokenMinter(keys, Register(redis, config.max_token_life_s), config),
             outbox=self._outbox,
             cutoffs=Cutoffs(
@@ -242,6 +278,7 @@ class IssuerService:
                 self._outbox,
                 max_token_life_s=config.max_token_life_s,
                 session_absolute_s=config.session_absolute_s,
+                foreign=foreign,
             ),
             keys=keys,
             verify_admin=self._verifier(LedgerAuthority(self.replica)).verify,
@@ -249,9 +286,11 @@ class IssuerService:
             readiness=self._readiness,
             bound_s=self._bound_s,
         )
+        internal = create_internal_app(context)
+        internal.include_router(issuer_router(context, importer))
         for app, host, port in (
             (create_public_app(context), config.public_host, config.public_port),
-            (create_internal_app(context), config.internal_host, config.internal_port),
+            (internal, config.internal_host, config.internal_port),
         ):
             listener = Listener(app, host, port)
             self._listeners.append(listener)
@@ -260,8 +299,9 @@ class IssuerService:
     def _verifier(self, authority: LedgerAuthority) -> TokenVerifier:
         return TokenVerifier(
             authority,
-            issuer=self.config.iss,
-            audiences=frozenset({self.config.iss, *self.config.default_audiences}),
+            audiences={
+                self.config.iss: frozenset({self.config.iss, *self.config.default_audiences})
+            },
             lease_clock=lease_clock,
             wall_clock=wall_clock,
         )

@@ -13,11 +13,12 @@ from collections.abc import Callable
 wall_clock: Callable[[], float] = time.time
 
 if sys.platform == "linux":
+    from time import CLOCK_BOOTTIME, CLOCK_MONOTONIC, CLOCK_MONOTONIC_RAW
+    from time import clock_gettime_ns as _read
 
     def lease_clock() -> int:
         """Nanoseconds since some point before the process started."""
-        read = time.clock_gettime_ns
-        suspended = read(time.CLOCK_BOOTTIME) - read(time.CLOCK_MONOTONIC)
-        return read(time.CLOCK_MONOTONIC_RAW) + suspended
+        suspended = _read(CLOCK_BOOTTIME) - _read(CLOCK_MONOTONIC)
+        return _read(CLOCK_MONOTONIC_RAW) + suspended
 else:
     lease_clock = time.monotonic_ns

@@ -6,12 +6,12 @@ from binascii import Error, a2b_base64
 from tocsin_schemas.errors import EncodingRejected
 
 # `+`, `/` and `=` become `!`, which the strict decoder refuses.
-_TO_STANDARD = bytes.maketrans(b"-_+/=", b"+/!!!")
+TO_STANDARD = bytes.maketrans(b"-_+/=", b"+/!!!")
 _TO_URLSAFE = bytes.maketrans(b"+/", b"-_")
 _PADDING = (b"", b"", b"==", b"=")
 # The last character of a text whose length is 2 or 3 modulo 4 carries 4 or 2 bits that mean nothing
 # and must be zero, or one value would have several texts.
-_LAST = (None, b"", b"AQgw", b"AEIMQUYcgkosw048")
+_LAST = ("", "", "AQgw", "AEIMQUYcgkosw048")
 
 
 def encode(data: bytes) -> str:
@@ -28,10 +28,10 @@ def decode(text: str) -> bytes:
         EncodingRejected: ``base64url`` on any other text.
     """
     try:
-        raw = text.encode("ascii")
-        last = _LAST[len(raw) & 3]
-        if last is not None and raw[-1] not in last:
+        rest = len(text) & 3
+        if rest and text[-1] not in _LAST[rest]:
             raise EncodingRejected("base64url")
-        return a2b_base64(raw.translate(_TO_STANDARD) + _PADDING[len(raw) & 3], strict_mode=True)
+        standard = text.encode("ascii").translate(TO_STANDARD)
+        return a2b_base64(standard + _PADDING[rest], strict_mode=True)
     except (UnicodeEncodeError, Error):
         raise EncodingRejected("base64url") from None

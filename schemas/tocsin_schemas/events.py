@@ -12,7 +12,9 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from msgspec import Meta, Struct, ValidationError, convert, to_builtins
 
 from tocsin_schemas.errors import LedgerRejected
-from tocsin_schemas.keyset import Seconds, Thumbprint
+from tocsin_schemas.issuer_profile import IssuerName
+from tocsin_schemas.jwk import MAX_KID_LENGTH
+from tocsin_schemas.keyset import PublicJwk, Seconds, Thumbprint
 from tocsin_schemas.signed_document import SignedDocument
 
 MAX_CUTOFF_AHEAD_S = 5
@@ -32,18 +34,23 @@ class Command(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     initiator: Initiator
 
 
-class RevokedToken(Struct, frozen=True, forbid_unknown_fields=True):
-    """A token by its jti; the rule may go when the ledger's time has passed ``until``."""
+class RevokedToken(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A token by its jti; the rule may go when the ledger's time has passed ``until``.
+
+    Here and below ``iss`` names a foreign issuer; without it, what is revoked is our own issuer's.
+    """
 
     jti: Identifier
     until: Seconds
+    iss: IssuerName | None = None
 
 
-class RevokedSession(Struct, frozen=True, forbid_unknown_fields=True):
+class RevokedSession(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A session by its sid."""
 
     sid: Identifier
     until: Seconds
+    iss: IssuerName | None = None
 
 
 class TokensRevoked(Command, frozen=True):
@@ -58,31 +65,35 @@ class SessionsRevoked(Command, frozen=True):
     sessions: tuple[RevokedSession, ...]
 
 
-class SubjectRevokedBefore(Command, frozen=True):
+class SubjectRevokedBefore(Command, frozen=True, omit_defaults=True):
     """Every token of ``sub`` issued before ``before`` (seconds of UTC)."""
 
     sub: Identifier
     before: Seconds
     until: Seconds
+    iss: IssuerName | None = None
 
 
-class ClientRevokedBefore(Command, frozen=True):
+class ClientRevokedBefore(Command, frozen=True, omit_defaults=True):
     """Every token of ``client_id``, or with it in ``act``, issued before ``before``."""
 
     client_id: Identifier
     before: Seconds
     until: Seconds
+    iss: IssuerName | None = None
 
 
 class AllRevokedBefore(Command, frozen=True):
-    """Every token issued before ``before``."""
+    """Every token of every issuer, issued before ``before``."""
 
     before: Seconds
     until: Seconds
 
 
 class KeyRevoked(Command, frozen=True):
-    """A token or ledger key, for good: no later keyset brings it back."""
+    """A token or ledger key, or a foreign issuer's, by its thumbprint and for good: no later
+    keyset or import brings it back.
+    """
 
     kid: Thumbprint
 
@@ -91,6 +102,22 @@ class KeysetPublished(Command, frozen=True):
     """A keyset, signed by the roots."""
 
     keyset: SignedDocument
+
+
+class ImportedKey(Struct, frozen=True, forbid_unknown_fields=True):
+    """A foreign issuer's key under the kid that the issuer gave it."""
+
+    kid: Annotated[str, Meta(min_length=1, max_length=MAX_KID_LENGTH)]
+    jwk: PublicJwk
+
+
+class IssuerKeysImported(Command, frozen=True):
+    """All keys of a foreign issuer, in place of those known; the roots vouch for the issuer, in
+    the keyset, and our issuer for having fetched its keys.
+    """
+
+    iss: IssuerName
+    keys: Annotated[tuple[ImportedKey, ...], Meta(max_length=64)]
 
 
 class RevocationSettled(Command, frozen=True):
@@ -119,6 +146,7 @@ Event: TypeAlias = (
     | AllRevokedBefore
     | KeyRevoked
     | KeysetPublished
+    | IssuerKeysImported
     | RevocationSettled
     | TermOpened
     | Tick
@@ -132,13 +160,15 @@ KINDS: Final[Mapping[str, type[Event]]] = {
     "all-revoked-before": AllRevokedBefore,
     "key-revoked": KeyRevoked,
     "keyset-published": KeysetPublished,
+    "issuer-keys-imported": IssuerKeysImported,
     "revocation-settled": RevocationSettled,
     "term-opened": TermOpened,
     "tick": Tick,
 }
 KIND_OF: Final[Mapping[type[Event], str]] = {kind: name for name, kind in KINDS.items()}
-# An agent that does not know one of these must not go on as if it were up to date.
-NOT_CRITICAL: Final = frozenset({"tick", "revocation-settled"})
+# Of all others: an agent that does not know one must not go on as if it were up to date. Without
+# an import it accepts less, never more.
+NOT_CRITICAL: Final = frozenset({"tick", "revocation-settled", "issuer-keys-imported"})
 
 _URI_PREFIX = "urn:tocsin:event:"
 _URI_VERSION = ":1"

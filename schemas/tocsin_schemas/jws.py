@@ -111,10 +111,13 @@ def split(text: str, max_length: int = MAX_JWS_LENGTH) -> tuple[str, str, str]:
     """
     if type(text) is not str or len(text) > max_length:
         raise JwsRejected("size")
-    segments = text.split(".", 3)
-    if len(segments) != 3 or not all(segments):
+    try:
+        head, body, signature = text.split(".", 3)
+    except ValueError:
+        raise JwsRejected("segments") from None
+    if not (head and body and signature):
         raise JwsRejected("segments")
-    return segments[0], segments[1], segments[2]
+    return head, body, signature
 
 
 def check_signature(signed: str, signature: str, header: Header, key: PublicKey) -> None:

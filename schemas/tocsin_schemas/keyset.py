@@ -10,6 +10,7 @@ from msgspec import Meta, Struct, ValidationError, convert, to_builtins
 
 from tocsin_schemas import jwk, signed_document, strict_json
 from tocsin_schemas.errors import DocumentRejected, EncodingRejected, KeyRejected
+from tocsin_schemas.issuer_profile import ForeignIssuer
 from tocsin_schemas.jwk import PublicKey
 from tocsin_schemas.jws import Signer
 from tocsin_schemas.signed_document import SignedDocument
@@ -83,8 +84,8 @@ def _root_key(member: Mapping[str, str]) -> PublicKey:
     return jwk.PublicKey(jwk.thumbprint(key.jwk), key.algs, key.verify, key.jwk)
 
 
-class Keyset(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The keys of one issuer at one version."""
+class Keyset(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """The keys of one issuer at one version, and the foreign issuers that it vouches for."""
 
     iss: Annotated[str, Meta(min_length=1, max_length=1024)]
     version: Version
@@ -93,6 +94,7 @@ class Keyset(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     roots: RootSet
     policy: Policy
     keys: Annotated[tuple[KeysetKey, ...], Meta(min_length=1, max_length=256)]
+    foreign_issuers: Annotated[tuple[ForeignIssuer, ...], Meta(max_length=32)] = ()
 
     def public_keys(self, use: Literal["token", "ledger"]) -> dict[str, PublicKey]:
         """The keys of one use, by kid.
@@ -137,6 +139,9 @@ def parse_unverified(document: SignedDocument) -> Keyset:
     except (EncodingRejected, ValidationError):
         raise DocumentRejected("document_malformed") from None
     if len({key.kid for key in keyset.keys}) != len(keyset.keys):
+        raise DocumentRejected("document_malformed")
+    foreign = {issuer.iss for issuer in keyset.foreign_issuers}
+    if len(foreign) != len(keyset.foreign_issuers) or keyset.iss in foreign:
         raise DocumentRejected("document_malformed")
     if not all(_windows_in_order(key) for key in keyset.keys):
         raise DocumentRejected("document_malformed")

@@ -195,6 +195,7 @@ def _payload(text: str) -> bytes:
 def test_the_kinds_are_closed() -> None:
     assert set(KINDS) == {
         "keyset-published",
+        "issuer-keys-imported",
         "key-revoked",
         "tokens-revoked",
         "sessions-revoked",

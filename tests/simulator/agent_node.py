@@ -17,8 +17,7 @@ from tocsin_revocation_bus.core import replica as replicas
 from tocsin_revocation_bus.core.replica import Outcome, Replica
 from tocsin_revocation_bus.core.state import TokenFacts
 from tocsin_schemas.errors import AgentStale, TokenRejected
-from tocsin_schemas.jwk import PublicKey
-from tocsin_verifier_agent.core.authority import LedgerAuthority
+from tocsin_verifier_agent.core.authority import LedgerAuthority, Rules, TrustedKey
 from tocsin_verifier_agent.core.token_verifier import TokenVerifier
 
 if TYPE_CHECKING:
@@ -28,38 +27,46 @@ _RULES = "key_revoked token_revoked session_revoked subject_revoked client_revok
 RULE_CODES = frozenset(_RULES.split())
 
 
-class Interposed(LedgerAuthority):
-    """The real authority, with a preemption point after each thing that the verifier asks."""
+class InterposedRules:
+    """The real rules, with a preemption point after each thing that the verifier asks."""
 
-    def __init__(self, replica: Replica, preempt: Callable[[], None]) -> None:
-        super().__init__(replica)
+    def __init__(self, rules: Rules, preempt: Callable[[], None]) -> None:
+        self._rules = rules
         self._preempt = preempt
 
     @property
     def generation(self) -> int:
         """Then anything may happen."""
-        generation = super().generation
+        generation = self._rules.generation
         self._preempt()
         return generation
 
     @property
     def horizon(self) -> int:
         """Then anything may happen."""
-        horizon = super().horizon
+        horizon = self._rules.horizon
         self._preempt()
         return horizon
 
-    def key(self, kid: str) -> PublicKey | None:
-        """Then anything may happen."""
-        key = super().key(kid)
-        self._preempt()
-        return key
-
     def why_rejected(self, facts: TokenFacts) -> str | None:
         """Then anything may happen."""
-        code = super().why_rejected(facts)
+        code = self._rules.why_rejected(facts)
         self._preempt()
         return code
+
+
+class Interposed(LedgerAuthority):
+    """The real authority, interposed likewise."""
+
+    def __init__(self, replica: Replica, preempt: Callable[[], None]) -> None:
+        super().__init__(replica, InterposedRules(replica.state, preempt))
+        self._preempt = preempt
+
+    def keys(self, kid: str) -> tuple[TrustedKey, ...]:
+        """Then anything may happen."""
+        keys = super().keys(kid)
+        self._preempt()
+        return keys
 
     def valid_until(self, max_staleness_ns: int | None, wall: float) -> int | None:
         """Then anything may happen."""
@@ -84,8 +91,7 @@ class AgentNode:
         self.replica = replicas.Replica(ring.ISSUER, ring.PINNED)
         self.verifier = TokenVerifier(
             Interposed(self.replica, self._preempt),
-            issuer=ring.ISSUER,
-            audiences=frozenset([ring.AUDIENCE]),
+            audiences={ring.ISSUER: frozenset([ring.AUDIENCE])},
             lease_clock=lambda: self.clock.read(self.world.now),
             wall_clock=lambda: self.wall.read(self.world.now),
         )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from msgspec import ValidationError, convert
+from msgspec import UNSET, ValidationError, convert
+from msgspec.structs import replace
 
 from tests.simulator.patching import replaced
 from tocsin_issuer.core.sequencer import Decision, Sequencer
@@ -14,7 +15,7 @@ from tocsin_revocation_bus.core import lease as leases
 from tocsin_revocation_bus.core.lease import ClockSync, Lease
 from tocsin_revocation_bus.core.replica import Outcome, Replica
 from tocsin_revocation_bus.core.rules import HOUR_S, CutoffRules
-from tocsin_revocation_bus.core.state import HORIZON_LAG_S, State, TokenFacts, facts_of
+from tocsin_revocation_bus.core.state import HORIZON_LAG_S, State, TokenFacts
 from tocsin_schemas import base64url, clock_reply, heartbeat, jws, record, strict_json
 from tocsin_schemas.errors import AgentStale, LedgerRejected, TocsinError, TokenRejected
 from tocsin_schemas.events import KeysetPublished
@@ -22,6 +23,7 @@ from tocsin_schemas.heartbeat import Heartbeat
 from tocsin_schemas.jwk import PublicKey
 from tocsin_schemas.record import Record
 from tocsin_verifier_agent.core import claims_check, token_verifier
+from tocsin_verifier_agent.core.access_token import AccessToken
 from tocsin_verifier_agent.core.authority import FOREVER, Authority
 from tocsin_verifier_agent.core.claims_check import check_expiry
 from tocsin_verifier_agent.core.token_cache import CachedToken
@@ -130,9 +132,9 @@ def gc_by_wall_clock() -> Context:
 
 def rules_mask() -> Context:
     def add(self: CutoffRules, digest: bytes, before: int, until: int) -> None:
-        for bucket in self._buckets.values():
+        for bucket in self.buckets.values():
             bucket.pop(digest, None)
-        self._buckets.setdefault(until // HOUR_S, {})[digest] = before
+        self.buckets.setdefault(until // HOUR_S, {})[digest] = before
 
     return replaced(CutoffRules, "add", add)
 
@@ -210,19 +212,11 @@ def late_lease_end() -> Context:
 
 
 def origin_ignored() -> Context:
-    def facts(
-        *,
-        kid: str,
-        jtis: Iterable[str],
-        sid: str | None,
-        sub: str,
-        clients: Iterable[str],
-        iat: int,
-    ) -> TokenFacts:
-        own = list(jtis)[:1]
-        return facts_of(kid=kid, jtis=own, sid=sid, sub=sub, clients=clients, iat=iat)
+    def facts(kid: str, token: AccessToken, *, own_jti: bool) -> TokenFacts:
+        return original(kid, replace(token, orig=UNSET), own_jti=own_jti)
 
-    return replaced(claims_check, "facts_of", facts)
+    original = claims_check.facts_from
+    return replaced(token_verifier, "facts_from", facts)
 
 
 @contextmanager
@@ -239,16 +233,13 @@ def exp_by_wall_clock() -> Iterator[None]:
 
 def exp_before_rules_only() -> Context:
     def check(self: TokenVerifier, entry: CachedToken, wall: float) -> None:
-        authority, facts = self._authority, entry.facts
-        if authority.key(facts.kid) is None:
-            raise TokenRejected("kid")
-        if not authority.in_window(facts.kid, entry.iat, wall):
+        if not entry.key.may_have_signed(entry.token.iat, wall, self._rules.horizon):
             raise TokenRejected("key_window")
-        code = authority.why_rejected(facts)
+        code = self._rules.why_rejected(entry.facts)
         if code is not None:
             raise TokenRejected(code)
 
-    return replaced(TokenVerifier, "_check_key_and_rules", check)
+    return replaced(TokenVerifier, "_check_rules", check)
 
 
 # --- the sequencer ------------------------------------------------------------------------------

@@ -9,13 +9,12 @@ from tests.simulator.invariants import Violation
 from tests.support.agent import Agent
 from tests.support.clock import NOW
 from tests.support.tokens import AUDIENCE, ISSUER
-from tocsin_revocation_bus.core.replica import Replica
+from tocsin_revocation_bus.core.state import TokenFacts
 from tocsin_schemas import jws, strict_json
 from tocsin_schemas.base64url import decode
 from tocsin_schemas.claims import rule_until
 from tocsin_schemas.errors import AgentStale, TokenRejected
 from tocsin_schemas.events import RevokedSession, RevokedToken, SessionsRevoked, TokensRevoked
-from tocsin_schemas.jwk import PublicKey
 from tocsin_verifier_agent.core.authority import LedgerAuthority
 from tocsin_verifier_agent.core.token_verifier import TokenVerifier
 
@@ -62,22 +61,25 @@ def the_wall_clock_goes_back() -> None:
     _must_reject(agent.code(token))
 
 
-class _Interrupted(LedgerAuthority):
+class _Interrupted:
     """Between the check of exp and the rules, the replica's own thread folds a record."""
 
-    def __init__(self, replica: Replica, agent: Agent) -> None:
-        super().__init__(replica)
+    def __init__(self, agent: Agent) -> None:
         self._agent = agent
-        self._asked = 0
 
-    def key(self, kid: str) -> PublicKey | None:
-        """The second question comes right before the rules."""
-        self._asked += 1
-        if self._asked == 2:
-            self._agent.clock.wall += LATER_S
-            _another_record(self._agent)
-            self._agent.clock.wall -= LATER_S
-        return super().key(kid)
+    @property
+    def generation(self) -> int:
+        return self._agent.replica.state.generation
+
+    @property
+    def horizon(self) -> int:
+        return self._agent.replica.state.horizon
+
+    def why_rejected(self, facts: TokenFacts) -> str | None:
+        self._agent.clock.wall += LATER_S
+        _another_record(self._agent)
+        self._agent.clock.wall -= LATER_S
+        return self._agent.replica.state.why_rejected(facts)
 
 
 def a_rule_goes_while_a_token_is_verified() -> None:
@@ -85,9 +87,8 @@ def a_rule_goes_while_a_token_is_verified() -> None:
     agent = Agent()
     token = _revoked(agent)
     verifier = TokenVerifier(
-        _Interrupted(agent.replica, agent),
-        issuer=ISSUER,
-        audiences=frozenset([AUDIENCE]),
+        LedgerAuthority(agent.replica, _Interrupted(agent)),
+        audiences={ISSUER: frozenset([AUDIENCE])},
         lease_clock=agent.clock.now,
         wall_clock=agent.clock.utc,
     )

@@ -29,8 +29,7 @@ class Agent:
         self.cache = TokenCache(Lock()) if cache is None else cache
         self.verifier = TokenVerifier(
             LedgerAuthority(self.replica),
-            issuer=ISSUER,
-            audiences=frozenset([AUDIENCE]),
+            audiences={ISSUER: frozenset([AUDIENCE])},
             lease_clock=lambda: self.clock.now(),
             wall_clock=lambda: self.clock.utc(),
             cache=self.cache,

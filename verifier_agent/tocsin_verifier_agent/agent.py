@@ -3,36 +3,56 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from tocsin_revocation_bus.clocks import lease_clock, wall_clock
 from tocsin_revocation_bus.core.replica import Replica, Status
 from tocsin_revocation_bus.core.trust import PinnedRoots
 from tocsin_revocation_bus.jetstream.connection import BusAddress
 from tocsin_revocation_bus.jetstream.follower import Follower
+from tocsin_revocation_bus.tasks import end
+from tocsin_schemas.errors import AgentStale, TokenRejected
 from tocsin_verifier_agent import agent_file
 from tocsin_verifier_agent.core.authority import LedgerAuthority
+from tocsin_verifier_agent.core.leniency import OF_THE_LEDGER, Leniency, OnStale
 from tocsin_verifier_agent.core.token_cache import TokenCache
 from tocsin_verifier_agent.core.token_verifier import TokenVerifier
 from tocsin_verifier_agent.core.verified import Verified
+from tocsin_verifier_agent.feed import Clocks, Feed
+from tocsin_verifier_agent.meters import Meters
+from tocsin_verifier_agent.watch import TokenWatch
+
+if TYPE_CHECKING:
+    from tocsin_verifier_agent.introspection import IntrospectionClient, Introspector
 
 START_TIMEOUT_S = 5.0
+WATCH_EVERY_S = 0.02
+_log = logging.getLogger("tocsin.agent")
 
 
 @dataclass(frozen=True, slots=True)
 class AgentConfig:
-    """What an agent needs; :func:`VerifierAgent.from_file` reads it from a `.tocsin` file."""
+    """What an agent needs; :func:`VerifierAgent.from_file` reads it from a `.tocsin` file.
+
+    ``foreign`` maps each foreign issuer to accept to our names in its tokens. With ``observe`` the
+    ledger's verdicts are counted and not enforced.
+    """
 
     issuer: str
     audiences: frozenset[str]
     pinned: PinnedRoots
     address: BusAddress
+    foreign: Mapping[str, frozenset[str]] = field(default_factory=dict)
     max_lease_ms: int | None = None
+    on_stale: OnStale = "reject"
+    observe: bool = False
+    introspection: IntrospectionClient | None = None
     name: str = "tocsin-agent"
     on_change: Callable[[Status], None] | None = field(default=None, compare=False)
 
@@ -45,20 +65,35 @@ class VerifierAgent:
     may be called from any thread. Start it after a fork, never before.
     """
 
-    def __init__(self, config: AgentConfig) -> None:
+    def __init__(
+        self,
+        config: AgentConfig,
+        *,
+        feed: Callable[[Replica], Feed] | None = None,
+        clocks: Clocks | None = None,
+    ) -> None:
+        """``feed`` and ``clocks`` go together: NATS, by default, and the machine's clocks."""
         self._config = config
+        self._feed = self._over_nats if feed is None else feed
+        self._clocks = Clocks() if clocks is None else clocks
         self._replica = Replica(config.issuer, config.pinned, max_lease_ms=config.max_lease_ms)
+        authority = LedgerAuthority(self._replica)
         self._verifier = TokenVerifier(
-            LedgerAuthority(self._replica),
-            issuer=config.issuer,
-            audiences=config.audiences,
-            lease_clock=lease_clock,
-            wall_clock=wall_clock,
+            authority,
+            audiences={config.issuer: config.audiences, **config.foreign},
+            lease_clock=self._clocks.lease,
+            wall_clock=self._clocks.wall,
             cache=TokenCache(threading.Lock()),
         )
-        self._follower: Follower | None = None
+        self._leniency = Leniency(self._verifier, authority, *self._clocks)
+        self.meters = Meters()
+        self._introspector = _introspector(config, self.meters)
+        self._watch = TokenWatch(self._clocks.wall)
+        self._follower: Feed | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._thread: threading.Thread | None = None
         self._stop: Callable[[], object] | None = None
+        self._alarmed: int | None = None
 
     @classmethod
     def from_file(cls, path: str | Path | None = None) -> VerifierAgent:
@@ -75,36 +110,138 @@ class VerifierAgent:
                 audiences=frozenset(parsed.audiences),
                 pinned=parsed.pinned(),
                 address=parsed.address(where.parent),
+                foreign=parsed.foreign(),
                 max_lease_ms=parsed.policy.max_lease_ms,
+                on_stale=parsed.policy.on_stale,
+                observe=parsed.policy.mode == "observe",
+                introspection=_introspection(parsed, where.parent),
                 name=f"agent of {parsed.audiences[0]}",
             )
         )
 
     # --- verifying ------------------------------------------------------------------------------
 
-    def verify(self, token: str, max_staleness: float | None = None) -> Verified:
-        """Accept a token, or say why not. No network call, no lock.
+    def verify(
+        self, token: str, max_staleness: float | None = None, on_stale: OnStale | None = None
+    ) -> Verified:
+        """Accept a token, or say why not. No network call, no lock while nothing has changed.
 
         Args:
             token: the compact JWS from the Authorization header.
             max_staleness: seconds; the proof of being up to date must not be older. A route that
                 moves money may demand less than the fleet's lease.
+            on_stale: what to do without such a proof, in place of what the agent's file says. Where
+                ``max_staleness`` is given and this is not, the answer is to refuse. To ask the
+                issuer takes :meth:`authenticate`; here it refuses.
 
         Raises:
             TokenRejected: it must not be accepted (401).
             AgentStale: the agent cannot say (503).
         """
         limit = None if max_staleness is None else max(0, int(max_staleness * 1e9))
-        return self._verifier.verify(token, limit)
+        try:
+            return self._verifier.verify(token, limit)
+        except TokenRejected as rejected:
+            verified = self._despite_a_rule(token, rejected.code)
+            if verified is None:
+                raise
+        except AgentStale as stale:
+            mode = self._on_stale(max_staleness, on_stale)
+            verified = self._without_a_lease(token, stale.code, mode)
+            if verified is None:
+                raise
+        return verified
+
+    async def authenticate(
+        self, token: str, max_staleness: float | None = None, on_stale: OnStale | None = None
+    ) -> Verified:
+        """As :meth:`verify`, and asks the issuer where that is what to do without a proof."""
+        try:
+            return self.verify(token, max_staleness, on_stale)
+        except AgentStale:
+            answer = self._if_the_issuer_says_yes(token, self._on_stale(max_staleness, on_stale))
+            if answer is None or self._introspector is None:
+                raise
+        await asyncio.wrap_future(self._introspector.ask(token))
+        return answer
+
+    def authenticate_blocking(
+        self, token: str, max_staleness: float | None = None, on_stale: OnStale | None = None
+    ) -> Verified:
+        """As :meth:`authenticate`, for threads that run no event loop."""
+        try:
+            return self.verify(token, max_staleness, on_stale)
+        except AgentStale:
+            answer = self._if_the_issuer_says_yes(token, self._on_stale(max_staleness, on_stale))
+            if answer is None or self._introspector is None:
+                raise
+        self._introspector.wait_for(token)
+        return answer
+
+    async def until_refused(
+        self, token: str, max_staleness: float | None = None, on_stale: OnStale | None = None
+    ) -> TokenRejected | AgentStale:
+        """Wait until a token that is good now no longer is, and return why: for connections that
+        outlive a request. The issuer is never asked here.
+        """
+        return await self._watch.until_refused(lambda: self.verify(token, max_staleness, on_stale))
+
+    def _on_stale(self, max_staleness: float | None, on_stale: OnStale | None) -> OnStale:
+        if on_stale is not None:
+            return on_stale
+        return self._config.on_stale if max_staleness is None else "reject"
+
+    def _despite_a_rule(self, token: str, code: str) -> Verified | None:
+        if not self._config.observe or code not in OF_THE_LEDGER:
+            self.meters.count("rejected", code)
+            return None
+        self.meters.count("would_deny", code)
+        return self._leniency.observe(token, code)
+
+    def _without_a_lease(self, token: str, reason: str, on_stale: OnStale) -> Verified | None:
+        try:
+            if self._config.observe:
+                verified = self._leniency.observe(token, "stale")
+                self.meters.count("would_deny", "stale")
+                return verified
+            if on_stale == "accept":
+                verified = self._leniency.accept(token, reason)
+                self.meters.count("accepted_unproven", reason)
+                self._alarm(reason)
+                return verified
+        except TokenRejected as rejected:
+            self.meters.count("rejected", rejected.code)
+            raise
+        except AgentStale:
+            pass
+        if on_stale != "introspect":
+            self.meters.count("stale", reason)
+        return None
+
+    def _if_the_issuer_says_yes(self, token: str, on_stale: OnStale) -> Verified | None:
+        """The answer then; None where the issuer is not to be asked."""
+        if on_stale != "introspect" or self._introspector is None or self._config.observe:
+            return None
+        return self._leniency.before_asking(token)
+
+    def _alarm(self, reason: str) -> None:
+        """Once for each time that the lease lapses."""
+        proven_at = self._replica.lease.proven_at
+        if self._alarmed != proven_at:
+            self._alarmed = proven_at
+            _log.error("%s accepts tokens WITHOUT A LEASE: %s", self._config.name, reason)
+
+    # --- what it says of itself -----------------------------------------------------------------
 
     def status(self) -> Status:
         """The agent's state and its one reason."""
         if self._follower is not None:
             return self._follower.status()
-        return self._replica.status(lease_clock(), wall_clock())
+        return self._replica.status(self._clocks.lease(), self._clocks.wall())
 
     def describe(self) -> dict[str, object]:
-        """State, reason, head and rules as JSON members, for a readiness page or a person.
+        """State, reason, mode, head, rules and meters as JSON members, for a readiness page or a
+        person.
 
         Staleness does not make a service unready: it answers 503 by itself, and a restart would
         not help.
@@ -113,10 +250,18 @@ class VerifierAgent:
         return {
             "state": status.state.value,
             "reason": status.reason,
+            "mode": "observe" if self._config.observe else "enforce",
+            "on_stale": self._config.on_stale,
             "head": None if head is None else {"term": head.term, "n": head.n, "hash": head.hash},
             "state_hash": self._replica.state.hash(),
             "rules": self._replica.state.counts(),
+            "meters": self.meters.snapshot(),
         }
+
+    @property
+    def config(self) -> AgentConfig:
+        """What it was made with."""
+        return self._config
 
     @property
     def replica(self) -> Replica:
@@ -144,20 +289,37 @@ class VerifierAgent:
         """
         if self._follower is not None:
             raise RuntimeError("the agent is running already")
-        self._follower = Follower(
-            self._replica,
-            self._config.address,
-            name=self._config.name,
-            on_change=self._config.on_change,
-        )
+        if self._config.observe:
+            _log.warning("%s OBSERVES: no revocation is enforced", self._config.name)
+        if self._introspector is not None:
+            await self._introspector.start()
+        self._follower = self._feed(self._replica)
+        self._watching = asyncio.create_task(self._keep_watch(), name=f"{self._config.name}-watch")
         await self._follower.start()
         return await self._follower.wait_live(timeout)
 
     async def leave_loop(self) -> None:
         """Stop; the lease then lapses by itself."""
+        if self._watching is not None:
+            watching, self._watching = self._watching, None
+            await end(watching)
         if self._follower is not None:
             follower, self._follower = self._follower, None
             await follower.stop()
+        if self._introspector is not None:
+            await self._introspector.stop()
+
+    def _over_nats(self, replica: Replica) -> Follower:
+        config = self._config
+        return Follower(replica, config.address, name=config.name, on_change=config.on_change)
+
+    async def _keep_watch(self) -> None:
+        seen = -1
+        while True:
+            generation = self._replica.state.generation
+            self._watch.sweep(changed=generation != seen)
+            seen = generation
+            await asyncio.sleep(WATCH_EVERY_S)
 
     # --- life, with a thread of its own ---------------------------------------------------------
 
@@ -196,3 +358,25 @@ class VerifierAgent:
         if self._stop is not None:
             self._stop()
         thread.join()
+
+
+def _introspection(parsed: agent_file.AgentFile, folder: Path) -> IntrospectionClient | None:
+    section = parsed.introspection
+    if section is None:
+        return None
+    from tocsin_verifier_agent.introspection import IntrospectionClient  # needs the extra `http`
+
+    return IntrospectionClient(
+        url=section.url,
+        client_id=section.client_id,
+        client_secret=parsed.introspection_secret(folder),
+        ca=None if section.ca is None else folder / section.ca,
+    )
+
+
+def _introspector(config: AgentConfig, meters: Meters) -> Introspector | None:
+    if config.introspection is None:
+        return None
+    from tocsin_verifier_agent.introspection import Introspector
+
+    return Introspector(config.introspection, meters)

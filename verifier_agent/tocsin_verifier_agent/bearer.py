@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from tocsin_schemas.errors import AgentStale
 
 CHALLENGE = 'Bearer realm="tocsin"'
-INVALID_TOKEN = (
-    f'{CHALLENGE}, error="invalid_token", error_description="the access token is not valid"'
+INVALID, UNAVAILABLE = "invalid_token", "temporarily_unavailable"
+_CHALLENGE_INVALID = (
+    f'{CHALLENGE}, error="{INVALID}", error_description="the access token is not valid"'
 )
 
 
@@ -29,7 +30,7 @@ NO_TOKEN = Refusal(
     401, "invalid_request", "an access token is needed", {"WWW-Authenticate": CHALLENGE}
 )
 BAD_TOKEN = Refusal(
-    401, "invalid_token", "the access token is not valid", {"WWW-Authenticate": INVALID_TOKEN}
+    401, INVALID, "the access token is not valid", {"WWW-Authenticate": _CHALLENGE_INVALID}
 )
 
 
@@ -43,9 +44,7 @@ def insufficient_scope(needed: str) -> Refusal:
 
 def stale(error: AgentStale) -> Refusal:
     """503: nobody can say whether the token is good."""
-    return Refusal(
-        503, "temporarily_unavailable", str(error), {"Retry-After": str(error.retry_after)}
-    )
+    return Refusal(503, UNAVAILABLE, str(error), {"Retry-After": str(error.retry_after)})
 
 
 def token_of(authorization: str | None) -> str | None:

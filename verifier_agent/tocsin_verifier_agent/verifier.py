@@ -10,6 +10,7 @@ from typing import Any
 from tocsin_schemas import jwk, strict_json
 from tocsin_schemas.claims import ACCESS_TOKEN_TYP
 from tocsin_schemas.errors import EncodingRejected, KeyRejected
+from tocsin_schemas.issuer_profile import IssuerProfile
 from tocsin_schemas.jwk import PublicKey
 from tocsin_verifier_agent.core.authority import StaticAuthority
 from tocsin_verifier_agent.core.token_cache import TokenCache
@@ -35,6 +36,7 @@ class Verifier:
         clock: Callable[[], float] = time.time,
         typ: str = ACCESS_TOKEN_TYP,
         max_token_life_s: int = DAY_S,
+        profile: IssuerProfile | None = None,
     ) -> Verifier:
         """Build one from a JWK Set (an object or its JSON) or a PEM public key.
 
@@ -45,6 +47,8 @@ class Verifier:
             clock: seconds of UTC.
             typ: the one ``typ`` to accept, without ``application/``.
             max_token_life_s: the longest ``exp`` − ``iat`` to accept, in seconds.
+            profile: how a provider that is not Tocsin writes its tokens; its types take the place
+                of ``typ``.
 
         Raises:
             KeyRejected: there is no good key at all.
@@ -53,9 +57,8 @@ class Verifier:
         audiences = frozenset([audience] if isinstance(audience, str) else audience)
         return cls(
             TokenVerifier(
-                StaticAuthority(keys, max_token_life_s),
-                issuer=issuer,
-                audiences=audiences,
+                StaticAuthority(keys, issuer, profile, max_token_life_s),
+                audiences={issuer: audiences},
                 lease_clock=time.monotonic_ns,
                 wall_clock=clock,
                 typ=typ,

@@ -10,21 +10,19 @@ from pyroaring import BitMap
 
 from tocsin_schemas.jti import LaneId
 
+_FREED_AT_ONCE = 64  # lanes; a large one takes some microseconds
+_NOTHING = (0, sha256().digest())
+
 
 class Lane:
     """One lane's revoked counters. ``until`` is the latest of its rules', in seconds of UTC."""
 
     __slots__ = ("_digest", "counters", "until")
 
-    def __init__(self) -> None:
-        self.counters = BitMap()
-        self.until = 0
-        self._digest = (0, sha256().digest())
-
-    def add(self, counter: int, until: int) -> None:
-        """Revoke one counter."""
-        self.counters.add(counter)
-        self.until = max(self.until, until)
+    def __init__(self, counters: BitMap | None = None, until: int = 0) -> None:
+        self.counters = BitMap() if counters is None else counters
+        self.until = until
+        self._digest = _NOTHING
 
     def digest(self) -> bytes:
         """SHA-256 over the sorted counters, four bytes each, little-endian.
@@ -49,6 +47,7 @@ class Lanes:
 
     def __init__(self) -> None:
         self._lanes: dict[bytes, Lane] = {}
+        self._ended: list[Lane] = []
 
     def __len__(self) -> int:
         """How many tokens are revoked."""
@@ -56,22 +55,46 @@ class Lanes:
 
     def add(self, place: LaneId, until: int) -> None:
         """Revoke one token."""
-        lane = self._lanes.get(place.lane)
+        name, counter = place
+        lane = self._lanes.get(name)
         if lane is None:
-            lane = self._lanes[place.lane] = Lane()
-        lane.add(place.counter, until)
+            self._lanes[name] = lane = Lane()
+            del self._ended[-2:]  # what grows frees what has ended, and faster than it grows
+        lane.counters.add(counter)
+        if until > lane.until:
+            lane.until = until
 
     def __contains__(self, place: LaneId) -> bool:
-        lane = self._lanes.get(place.lane)
-        return lane is not None and place.counter in lane.counters
+        lane = self._lanes.get(place[0])
+        return lane is not None and place[1] in lane.counters
 
     def drop_before(self, hour: int) -> None:
-        """Forget the lanes all of whose rules ended before ``hour`` (hours since the epoch)."""
-        ended = [name for name, lane in self._lanes.items() if lane.until // 3600 < hour]
-        for name in ended:
-            del self._lanes[name]
+        """Forget the lanes all of whose rules ended before ``hour`` (hours since the epoch).
+
+        Their memory is freed bit by bit: thousands of lanes may end in one hour.
+        """
+        first = hour * 3600
+        ended = [name for name, lane in self._lanes.items() if lane.until < first]
+        self._ended += [self._lanes.pop(name) for name in ended]
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Free some of what has ended: a step of bounded length."""
+        del self._ended[-_FREED_AT_ONCE:]
 
     def canonical(self) -> Iterator[bytes]:
         """The canonical form, lane by lane, sorted."""
-        for name, lane in sorted(self._lanes.items(), key=itemgetter(0)):
+        for name, lane in self._sorted():
             yield name + lane.until.to_bytes(8) + lane.digest()
+
+    def bitmaps(self) -> Iterator[tuple[bytes, int, BitMap]]:
+        """Each lane's name, its ``until`` and its counters, sorted by name."""
+        for name, lane in self._sorted():
+            yield name, lane.until, lane.counters
+
+    def load(self, name: bytes, until: int, counters: BitMap) -> None:
+        """Take over all of a lane that is not here yet."""
+        self._lanes[name] = Lane(counters, until)
+
+    def _sorted(self) -> list[tuple[bytes, Lane]]:
+        return sorted(self._lanes.items(), key=itemgetter(0))

@@ -5,82 +5,75 @@ chain's records less 10 minutes: a function of the chain alone, so that every re
 same rule at the same record, and no local clock can make one forget early.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from hashlib import sha256
 
 from msgspec import Struct
 
 from tocsin_revocation_bus.core.lanes import Lanes
-from tocsin_revocation_bus.core.rules import HOUR_S, CutoffRules, DigestRules, digest_of
-from tocsin_schemas import base64url, jti
+from tocsin_revocation_bus.core.packed import DIGEST_LENGTH
+from tocsin_revocation_bus.core.rules import HOUR_S, CutoffRules, DigestRules
+from tocsin_schemas import base64url, jti, jwk, strict_json
+from tocsin_schemas.errors import KeyRejected
 from tocsin_schemas.events import (
     AllRevokedBefore,
     ClientRevokedBefore,
     Event,
+    ImportedKey,
+    IssuerKeysImported,
     KeyRevoked,
     SessionsRevoked,
     SubjectRevokedBefore,
     TokensRevoked,
 )
 from tocsin_schemas.jti import LaneId
+from tocsin_schemas.jwk import PublicKey
 from tocsin_schemas.record import Record
 
 HORIZON_LAG_S = 600
 _EVERYTHING = bytes(16)
 
 
-class TokenFacts(Struct, frozen=True):
-    """What the rules look at, worked out once for each token.
+class TokenFacts(Struct, frozen=True, gc=False):
+    """What the rules look at.
 
-    ``iat`` is the token's own or its origin's, whichever is earlier; ``clients`` are its client
-    and those in ``act``.
+    ``kid`` is the thumbprint of the key that signed the token. ``places`` are where our own token
+    and its origin stand, ``jtis`` those ids that are no places. ``clients`` are the token's client
+    and those in ``act``; ``iat`` is its own or its origin's, whichever is earlier. ``iss`` is None
+    for our own issuer. Digests are worked out only where there are rules to compare them with.
     """
 
     kid: str
     places: tuple[LaneId, ...]
-    foreign: tuple[bytes, ...]
-    sid: bytes | None
-    sub: bytes
-    clients: tuple[bytes, ...]
+    jtis: tuple[str, ...]
+    sid: str | None
+    sub: str
+    clients: tuple[str, ...]
     iat: int
+    iss: str | None = None
 
 
-def facts_of(
-    *,
-    kid: str,
-    jtis: Iterable[str],
-    sid: str | None,
-    sub: str,
-    clients: Iterable[str],
-    iat: int,
-) -> TokenFacts:
-    """Work out what the rules look at. ``jtis`` are the token's own and its origin's."""
-    places: list[LaneId] = []
-    foreign: list[bytes] = []
-    for name in jtis:
-        place = jti.parse(name)
-        if place is None:
-            foreign.append(digest_of(name))
-        else:
-            places.append(place)
-    return TokenFacts(
-        kid=kid,
-        places=tuple(places),
-        foreign=tuple(foreign),
-        sid=None if sid is None else digest_of(sid),
-        sub=digest_of(sub),
-        clients=tuple(map(digest_of, clients)),
-        iat=iat,
-    )
+def digest_in(iss: str | None, identifier: str) -> bytes:
+    """16 bytes that stand for an identifier of one issuer's; ours is None."""
+    text = identifier.encode()
+    if iss is not None:
+        text = sha256(iss.encode()).digest() + text
+    return sha256(text).digest()[:DIGEST_LENGTH]
 
 
 class State:
-    """The rules in force. ``generation`` moves after every change, never before it."""
+    """The rules in force. ``generation`` moves after every change, never before it.
+
+    ``imported`` are the foreign issuers' good keys, by issuer and by kid.
+    """
 
     def __init__(self) -> None:
         self.generation = 0
         self.horizon = 0  # G, in seconds of UTC
         self.revoked_keys: set[str] = set()
+        self.imported: Mapping[str, Mapping[str, PublicKey]] = {}
+        self._imported_texts: dict[str, bytes] = {}
         self._latest_iat = 0
         self._lanes = Lanes()
         self._foreign = DigestRules()
@@ -100,22 +93,26 @@ class State:
         match event:
             case TokensRevoked():
                 for token in event.tokens:
-                    place = jti.parse(token.jti)
+                    place = jti.parse(token.jti) if token.iss is None else None
                     if place is None:
-                        self._foreign.add(digest_of(token.jti), token.until)
+                        self._foreign.add(digest_in(token.iss, token.jti), token.until)
                     else:
                         self._lanes.add(place, token.until)
             case SessionsRevoked():
                 for session in event.sessions:
-                    self._sessions.add(digest_of(session.sid), session.until)
+                    self._sessions.add(digest_in(session.iss, session.sid), session.until)
             case SubjectRevokedBefore():
-                self._subjects.add(digest_of(event.sub), event.before, event.until)
+                self._subjects.add(digest_in(event.iss, event.sub), event.before, event.until)
             case ClientRevokedBefore():
-                self._clients.add(digest_of(event.client_id), event.before, event.until)
+                digest = digest_in(event.iss, event.client_id)
+                self._clients.add(digest, event.before, event.until)
             case AllRevokedBefore():
                 self._everything.add(_EVERYTHING, event.before, event.until)
             case KeyRevoked():
                 self.revoked_keys.add(event.kid)
+            case IssuerKeysImported():
+                self.imported = {**self.imported, event.iss: _good_keys(event.keys)}
+                self._imported_texts[event.iss] = _canonical_keys(event.keys)
             case _:  # keysets are the trust's, settlement and ticks change no verdict
                 pass
 
@@ -137,17 +134,21 @@ class State:
         for place in facts.places:
             if place in self._lanes:
                 return "token_revoked"
-        for digest in facts.foreign:
-            if digest in self._foreign:
+        iss = facts.iss
+        for name in facts.jtis:
+            if digest_in(iss, name) in self._foreign:
                 return "token_revoked"
-        if facts.sid is not None and facts.sid in self._sessions:
+        sessions, subjects, clients = self._sessions, self._subjects, self._clients
+        if sessions.buckets and facts.sid is not None and digest_in(iss, facts.sid) in sessions:
             return "session_revoked"
-        if self._subjects.hits(facts.sub, facts.iat):
+        if subjects.buckets and subjects.hits(digest_in(iss, facts.sub), facts.iat):
             return "subject_revoked"
-        for client in facts.clients:
-            if self._clients.hits(client, facts.iat):
-                return "client_revoked"
-        if self._everything.hits(_EVERYTHING, facts.iat):
+        if clients.buckets:
+            for client in facts.clients:
+                if clients.hits(digest_in(iss, client), facts.iat):
+                    return "client_revoked"
+        everything = self._everything
+        if everything.buckets and everything.hits(_EVERYTHING, facts.iat):
             return "all_revoked"
         return None
 
@@ -162,6 +163,10 @@ class State:
             "keys": len(self.revoked_keys),
         }
 
+    def _imports(self) -> Iterator[bytes]:
+        for iss in sorted(self._imported_texts):
+            yield sha256(iss.encode()).digest() + self._imported_texts[iss]
+
     def hash(self) -> str:
         """SHA-256 over the sorted rules in canonical form, base64url."""
         digest = sha256(b"tocsin-state-1\0" + self._latest_iat.to_bytes(8))
@@ -173,9 +178,25 @@ class State:
             ("clients", self._clients.canonical()),
             ("everything", self._everything.canonical()),
             ("keys", (kid.encode("ascii") for kid in sorted(self.revoked_keys))),
+            ("imported", self._imports()),
         )
         for name, rows in sections:
             digest.update(name.encode("ascii") + b"\0")
             for row in rows:
                 digest.update(len(row).to_bytes(2) + row)
         return base64url.encode(digest.digest())
+
+
+def _good_keys(keys: Iterable[ImportedKey]) -> Mapping[str, PublicKey]:
+    """One key that is malformed or weak is passed over, not a reason to lose the others."""
+    good: dict[str, PublicKey] = {}
+    for key in keys:
+        with suppress(KeyRejected):
+            good[key.kid] = jwk.from_jwk({**key.jwk, "kid": key.kid})
+    return good
+
+
+def _canonical_keys(keys: Iterable[ImportedKey]) -> bytes:
+    """What was imported and not what came of it: versions may differ over which key is weak."""
+    rows = sorted((key.kid, sorted(key.jwk.items())) for key in keys)
+    return sha256(strict_json.dumps(rows)).digest()

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.clock import NOW
+from tests.support.facts import facts_of
 from tests.support.ledger import (
     revoke_all,
     revoke_client,
@@ -26,7 +27,7 @@ from tests.support.tokens import ISSUER, own_jti
 from tocsin_revocation_bus.core import lanes as lanes_module
 from tocsin_revocation_bus.core.lanes import Lanes
 from tocsin_revocation_bus.core.rules import CutoffRules, DigestRules
-from tocsin_revocation_bus.core.state import HORIZON_LAG_S, State, TokenFacts, facts_of
+from tocsin_revocation_bus.core.state import HORIZON_LAG_S, State, TokenFacts
 from tocsin_schemas import jti
 from tocsin_schemas.claims import EXP_LEEWAY_S, rule_until
 from tocsin_schemas.errors import TokenRejected

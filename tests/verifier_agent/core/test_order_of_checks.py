@@ -23,6 +23,7 @@ from tests.support.ledger import (
 )
 from tests.support.tokens import AUDIENCE, ISSUER, claims, own_jti
 from tocsin_revocation_bus.core.replica import Outcome, Replica
+from tocsin_revocation_bus.core.state import TokenFacts
 from tocsin_schemas.errors import AgentStale, TokenRejected
 from tocsin_verifier_agent.core.authority import LedgerAuthority
 from tocsin_verifier_agent.core.token_verifier import TokenVerifier
@@ -83,8 +84,7 @@ def test_under_a_keyset_that_has_run_out_there_is_no_verdict(build: Callable[[],
 def verifier_over(replica: Replica, lease_clock: Callable[[], int]) -> TokenVerifier:
     return TokenVerifier(
         LedgerAuthority(replica),
-        issuer=ISSUER,
-        audiences=frozenset([AUDIENCE]),
+        audiences={ISSUER: frozenset([AUDIENCE])},
         lease_clock=lease_clock,
         wall_clock=lambda: NOW,
     )
@@ -195,32 +195,39 @@ def outcome_of(verifier: TokenVerifier, text: Any) -> str:
     return "200"
 
 
-class Interfering(LedgerAuthority):
-    """Lets somebody in at a given point of a verification."""
+class Interfering:
+    """The rules; lets somebody in at a given point of a verification."""
 
     def __init__(self, replica: Replica) -> None:
-        super().__init__(replica)
+        self._state = replica.state
         self.before_rules: Callable[[], None] = lambda: None
         self.after_rules: Callable[[], None] = lambda: None
 
-    def why_rejected(self, facts: Any) -> str | None:
+    @property
+    def generation(self) -> int:
+        return self._state.generation
+
+    @property
+    def horizon(self) -> int:
+        return self._state.horizon
+
+    def why_rejected(self, facts: TokenFacts) -> str | None:
         self.before_rules()
-        code = super().why_rejected(facts)
+        code = self._state.why_rejected(facts)
         self.after_rules()
         return code
 
 
 def interfered(agent: Agent) -> Interfering:
-    authority = Interfering(agent.replica)
+    rules = Interfering(agent.replica)
     agent.verifier = TokenVerifier(
-        authority,
-        issuer=ISSUER,
-        audiences=frozenset([AUDIENCE]),
+        LedgerAuthority(agent.replica, rules),
+        audiences={ISSUER: frozenset([AUDIENCE])},
         lease_clock=lambda: agent.clock.lease,
         wall_clock=lambda: agent.clock.wall,
         cache=agent.cache,
     )
-    return authority
+    return rules
 
 
 def test_a_lease_that_is_renewed_during_verification_does_not_lengthen_the_answer() -> None:

@@ -3,16 +3,54 @@
 from collections.abc import Mapping
 from typing import Protocol
 
+from msgspec import Struct, structs
+
 from tocsin_revocation_bus.core.replica import Replica
 from tocsin_revocation_bus.core.state import TokenFacts
+from tocsin_revocation_bus.core.trust import Trust
+from tocsin_schemas import jwk
 from tocsin_schemas.claims import IAT_AHEAD_S
+from tocsin_schemas.issuer_profile import IssuerProfile
 from tocsin_schemas.jwk import PublicKey
+from tocsin_schemas.keyset import KeysetKey
 
 FOREVER = 2**63
 
 
-class Authority(Protocol):
-    """Times are nanoseconds of the lease clock, but for ``iat`` and ``wall`` (seconds of UTC)."""
+class TrustedKey(Struct, frozen=True):
+    """A key, and whose tokens it may sign.
+
+    Attributes:
+        key: the key.
+        thumbprint: what it is revoked by, whatever its kid.
+        profiles: maps each of its issuers to how that one writes tokens, or to None where that is
+            RFC 9068, as ours does (``is_ours``).
+        is_ours: whether it is our own issuer's.
+        own_jti: whether each jti must name a lane.
+        max_life_s: the longest life that a token of it may claim.
+        window: when it may sign; a foreign issuer's key is good while it is listed.
+    """
+
+    key: PublicKey
+    thumbprint: str
+    profiles: Mapping[str, IssuerProfile | None]
+    is_ours: bool
+    own_jti: bool
+    max_life_s: int
+    window: KeysetKey | None = None
+
+    def may_have_signed(self, iat: int, wall: float, horizon: int) -> bool:
+        """Whether a token of ``iat`` is within the key's window; all in seconds of UTC."""
+        window = self.window
+        return window is None or (
+            window.sign_from - IAT_AHEAD_S <= iat <= window.sign_until
+            and wall <= window.verify_until
+            and horizon <= window.verify_until
+        )
+
+
+class Rules(Protocol):
+    """The denylist; :class:`tocsin_revocation_bus.core.state.State` is one."""
 
     @property
     def generation(self) -> int:
@@ -21,37 +59,30 @@ class Authority(Protocol):
 
     @property
     def horizon(self) -> int:
-        """A time that has surely passed, in seconds of UTC."""
-        ...
-
-    @property
-    def max_token_life_s(self) -> int:
-        """The longest life that a token may claim."""
-        ...
-
-    @property
-    def own_jti(self) -> bool:
-        """Whether every jti must be one of the Tocsin issuer's own."""
-        ...
-
-    def key(self, kid: str) -> PublicKey | None:
-        """The key of that name, revoked or not."""
-        ...
-
-    def in_window(self, kid: str, iat: int, wall: float) -> bool:
-        """Whether that key may have signed at ``iat`` and is good at ``wall``."""
-        ...
-
-    def verify_until(self, kid: str) -> float:
-        """Until when what that key signed is good, in seconds of UTC."""
+        """G: a time that has surely passed, in seconds of UTC."""
         ...
 
     def why_rejected(self, facts: TokenFacts) -> str | None:
         """The first rule that hits."""
         ...
 
+
+class Authority(Protocol):
+    """What a verifier goes by."""
+
+    @property
+    def rules(self) -> Rules:
+        """Always the same object."""
+        ...
+
+    def keys(self, kid: str) -> tuple[TrustedKey, ...]:
+        """The keys of that name, revoked or not. Two issuers may have chosen one name."""
+        ...
+
     def valid_until(self, max_staleness_ns: int | None, wall: float) -> int | None:
-        """Until when an answer may be given; None without a lease."""
+        """Until when an answer may be given, in nanoseconds of the lease clock; None where nothing
+        was ever proven. ``wall`` is in seconds of UTC.
+        """
         ...
 
     def stale_reason(self, now: int, wall: float) -> str:
@@ -60,51 +91,19 @@ class Authority(Protocol):
 
 
 class LedgerAuthority:
-    """A replica of the ledger."""
+    """A replica of the ledger, with its own rules unless others are given."""
 
-    own_jti = True
-
-    def __init__(self, replica: Replica) -> None:
+    def __init__(self, replica: Replica, rules: Rules | None = None) -> None:
+        self.rules: Rules = replica.state if rules is None else rules
         self._replica = replica
-        self._state = replica.state
+        self._table = _Table(replica.trust, replica.state.imported)
 
-    @property
-    def generation(self) -> int:
-        """The state's."""
-        return self._state.generation
-
-    @property
-    def horizon(self) -> int:
-        """G, the ledger's own time."""
-        return self._state.horizon
-
-    @property
-    def max_token_life_s(self) -> int:
-        """The policy's."""
-        policy = self._replica.trust.policy
-        return 0 if policy is None else policy.max_token_life_s
-
-    def key(self, kid: str) -> PublicKey | None:
-        """From the keyset in force."""
-        return self._replica.trust.token_keys.get(kid)
-
-    def in_window(self, kid: str, iat: int, wall: float) -> bool:
-        """The keyset's windows."""
-        window = self._replica.trust.windows.get(kid)
-        return (
-            window is not None
-            and window.sign_from - IAT_AHEAD_S <= iat <= window.sign_until
-            and max(wall, self._state.horizon) <= window.verify_until
-        )
-
-    def verify_until(self, kid: str) -> float:
-        """The end of the key's window."""
-        window = self._replica.trust.windows.get(kid)
-        return 0.0 if window is None else window.verify_until
-
-    def why_rejected(self, facts: TokenFacts) -> str | None:
-        """The state's verdict."""
-        return self._state.why_rejected(facts)
+    def keys(self, kid: str) -> tuple[TrustedKey, ...]:
+        """From the keyset in force, and from what the foreign issuers that it names publish."""
+        table, replica = self._table, self._replica
+        if table.trust is not replica.trust or table.imported is not replica.state.imported:
+            table = self._table = _Table(replica.trust, replica.state.imported)
+        return table.keys.get(kid, ())
 
     def valid_until(self, max_staleness_ns: int | None, wall: float) -> int | None:
         """The lease's end; an expired keyset vouches for nothing."""
@@ -115,32 +114,72 @@ class LedgerAuthority:
         return self._replica.status(now, wall).reason or "lease_lapsed"
 
 
-class StaticAuthority:
-    """Keys given once, and no ledger: nothing is ever revoked and nothing ever goes stale."""
+class _Table:
+    """All keys by kid; made anew whenever the keyset or an import has changed, and never altered,
+    since other threads read it.
+    """
+
+    def __init__(self, trust: Trust, imported: Mapping[str, Mapping[str, PublicKey]]) -> None:
+        self.trust = trust
+        self.imported = imported
+        life_s = 0 if trust.policy is None else trust.policy.max_token_life_s
+        self.keys: dict[str, tuple[TrustedKey, ...]] = {
+            kid: (TrustedKey(key, kid, {trust.issuer: None}, True, True, life_s, window),)
+            for kid, key in trust.token_keys.items()
+            for window in (trust.windows[kid],)
+        }
+        for issuer in () if trust.keyset is None else trust.keyset.foreign_issuers:
+            for kid, key in imported.get(issuer.iss, {}).items():
+                profiles = {issuer.iss: issuer.profile}
+                found = TrustedKey(key, jwk.thumbprint(key.jwk), profiles, False, False, life_s)
+                self.keys[kid] = _with(self.keys.get(kid, ()), found)
+
+
+def _with(known: tuple[TrustedKey, ...], found: TrustedKey) -> tuple[TrustedKey, ...]:
+    """Tenants of one provider share keys; a key of ours is never shared with anybody."""
+    for place, one in enumerate(known):
+        same = one.thumbprint == found.thumbprint and one.key.algs == found.key.algs
+        if same and not one.is_ours:
+            shared = structs.replace(one, profiles={**one.profiles, **found.profiles})
+            return (*known[:place], shared, *known[place + 1 :])
+    return (*known, found)
+
+
+class NoRules:
+    """Nothing is ever revoked."""
 
     generation = 0
     horizon = 0
-    own_jti = False
-
-    def __init__(self, keys: Mapping[str, PublicKey], max_token_life_s: int) -> None:
-        self._keys = keys
-        self.max_token_life_s = max_token_life_s
-
-    def key(self, kid: str) -> PublicKey | None:
-        """From the keys given."""
-        return self._keys.get(kid)
-
-    def in_window(self, kid: str, iat: int, wall: float) -> bool:
-        """A JWKS has no windows."""
-        return True
-
-    def verify_until(self, kid: str) -> float:
-        """A JWKS has no windows."""
-        return float(FOREVER)
 
     def why_rejected(self, facts: TokenFacts) -> str | None:
-        """No rules."""
+        """No rule hits."""
         return None
+
+
+class StaticAuthority:
+    """Keys given once, and no ledger: nothing is ever revoked and nothing ever goes stale."""
+
+    def __init__(
+        self,
+        keys: Mapping[str, PublicKey],
+        issuer: str,
+        profile: IssuerProfile | None,
+        max_life_s: int,
+    ) -> None:
+        self.rules: Rules = NoRules()
+        ours = profile is None
+        self._keys = {
+            kid: (
+                TrustedKey(
+                    key, jwk.thumbprint(key.jwk), {issuer: profile}, ours, False, max_life_s
+                ),
+            )
+            for kid, key in keys.items()
+        }
+
+    def keys(self, kid: str) -> tuple[TrustedKey, ...]:
+        """From the keys given."""
+        return self._keys.get(kid, ())
 
     def valid_until(self, max_staleness_ns: int | None, wall: float) -> int | None:
         """For ever."""

@@ -3,27 +3,29 @@
 Only good tokens get in, so bad ones cannot flood it. Both entries and bytes are bounded.
 """
 
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Any
+
+from msgspec import Struct
 
 from tocsin_revocation_bus.core.state import TokenFacts
+from tocsin_verifier_agent.core.access_token import AccessToken
+from tocsin_verifier_agent.core.authority import TrustedKey
 
 _OVERHEAD = 1024  # bytes of one entry's objects, roughly, beside the token's text
 
 
-@dataclass(slots=True)
-class CachedToken:
+class CachedToken(Struct, gc=False):
     """``generation`` is that of the state in which the rules last let the token pass.
 
-    ``not_after`` is when its own or its key's time is over, in seconds of UTC.
+    ``kid`` is the header's; ``not_after`` is when the token's or its key's time is over, in seconds
+    of UTC. It holds no cycles, so the garbage collector need not look at it.
     """
 
-    claims: Mapping[str, Any]
+    payload: bytes
+    token: AccessToken
     facts: TokenFacts
-    iat: int
-    exp: int
+    kid: str
+    key: TrustedKey
     generation: int
     not_after: float = 0.0
 
@@ -56,14 +58,14 @@ class TokenCache:
         size = len(token) + _OVERHEAD
         if size > self._max_bytes or self._max_entries < 1:
             return
+        entries = self._entries
         with self._lock:
-            self._discard(token)
-            while self._entries and (
-                len(self._entries) >= self._max_entries or self._bytes + size > self._max_bytes
-            ):
-                self._discard(next(iter(self._entries)))
-            self._entries[token] = entry
+            if token in entries:
+                self._discard(token)
             self._bytes += size
+            while self._bytes > self._max_bytes or len(entries) >= self._max_entries:
+                self._discard(next(iter(entries)))
+            entries[token] = entry
 
     def discard(self, token: str) -> None:
         """Forget one."""

@@ -4,19 +4,24 @@ The lease's end is read *before* the rules and the clock *after* them: the state
 in between, so the answer is as good as the lease says it is.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+
+from cryptography.exceptions import InvalidSignature
 
 from tocsin_schemas import base64url, jws, strict_json
 from tocsin_schemas.claims import ACCESS_TOKEN_TYP, EXP_LEEWAY_S
 from tocsin_schemas.errors import AgentStale, EncodingRejected, JwsRejected, TokenRejected
+from tocsin_schemas.issuer_profile import IssuerProfile
 from tocsin_schemas.jws import Header
-from tocsin_verifier_agent.core.authority import Authority
+from tocsin_verifier_agent.core import access_token, foreign_token
+from tocsin_verifier_agent.core.access_token import AccessToken
+from tocsin_verifier_agent.core.authority import Authority, TrustedKey
 from tocsin_verifier_agent.core.claims_check import (
     check_audience,
     check_expiry,
-    check_permissions,
     check_times,
     facts_from,
+    foreign_facts_from,
 )
 from tocsin_verifier_agent.core.token_cache import CachedToken, TokenCache
 from tocsin_verifier_agent.core.verified import Verified
@@ -26,26 +31,26 @@ _MAX_HEADERS = 256
 
 
 class TokenVerifier:
-    """Verifies access tokens of one issuer for some audiences.
+    """Verifies access tokens of some issuers.
 
-    ``lease_clock`` returns nanoseconds of the clock that leases are counted on, ``wall_clock``
-    seconds of UTC.
+    ``audiences`` maps each issuer to accept to our names in its tokens. ``lease_clock`` returns
+    nanoseconds of the clock that leases are counted on, ``wall_clock`` seconds of UTC. ``typ`` is
+    the header type of our own issuer's access tokens; a foreign issuer's profile has its own.
     """
 
     def __init__(
         self,
         authority: Authority,
         *,
-        issuer: str,
-        audiences: frozenset[str],
+        audiences: Mapping[str, frozenset[str]],
         lease_clock: Callable[[], int],
         wall_clock: Callable[[], float],
         typ: str = ACCESS_TOKEN_TYP,
         cache: TokenCache | None = None,
     ) -> None:
         self._authority = authority
-        self._issuer = issuer
-        self._audiences = audiences
+        self._rules = authority.rules
+        self._audiences = dict(audiences)
         self._lease_clock = lease_clock
         self._wall_clock = wall_clock
         self._typ = typ
@@ -66,13 +71,34 @@ class TokenVerifier:
         if until is None:
             raise self._stale(wall)
         entry = self._cached(token) if type(token) is str else None
-        if entry is None or entry.generation != authority.generation or wall >= entry.not_after:
+        if entry is None or entry.generation != self._rules.generation or wall >= entry.not_after:
             entry = self._look_closely(token, entry, until, wall)
         now = self._lease_clock()
         if now > until:
             raise self._stale(wall)
         ends = wall + (until - now) * 1e-9
-        return Verified(entry.claims, ends if ends < entry.not_after else entry.not_after)
+        not_after = entry.not_after
+        return Verified(entry.payload, entry.token, ends if ends < not_after else not_after)
+
+    def verify_unproven(self, token: str, *, obey_rules: bool) -> CachedToken:
+        """All checks but the lease; without ``obey_rules`` no rule and no key window either.
+
+        For whoever may go on without a proof of being up to date, and says so.
+
+        Raises:
+            TokenRejected: signature or claims are bad, or a rule that is known hits.
+            AgentStale: no key of that name is known; the newest keyset may have it.
+        """
+        wall = self._wall_clock()
+        try:
+            entry = self._read(token, wall)
+            if obey_rules:
+                self._check_rules(entry, wall)
+        except TokenRejected as rejected:
+            if rejected.code == "kid":
+                raise self._stale(wall) from None
+            raise
+        return entry
 
     def _stale(self, wall: float) -> AgentStale:
         return AgentStale(self._authority.stale_reason(self._lease_clock(), wall))
@@ -84,9 +110,12 @@ class TokenVerifier:
         if self._lease_clock() > until:
             raise self._stale(wall)
         try:
-            if entry is None:
-                return self._first_sight(token, wall)
-            self._again(token, entry, wall)
+            if entry is not None:
+                self._again(token, entry, wall)
+                return entry
+            entry = self._read(token, wall)
+            self._check_rules(entry, wall)
+            self._cache.put(token, entry)
             return entry
         except TokenRejected:
             if self._lease_clock() > until:
@@ -99,60 +128,103 @@ class TokenVerifier:
         While it stands still so does G, and then the token's and its key's times are all that is
         left to look at: ``not_after``.
         """
-        generation = self._authority.generation
+        generation = self._rules.generation
         try:
-            check_expiry(entry.exp, wall, self._authority.horizon)
-            self._check_key_and_rules(entry, wall)
+            check_expiry(entry.token.exp, wall, self._rules.horizon)
+            entry.key = self._key_of(entry)
+            self._check_rules(entry, wall)
         except TokenRejected:
             self._cache.discard(token)
             raise
-        entry.not_after = self._not_after(entry)
+        entry.not_after = _not_after(entry.token, entry.key)
         entry.generation = generation
 
-    def _not_after(self, entry: CachedToken) -> float:
-        return min(float(entry.exp + EXP_LEEWAY_S), self._authority.verify_until(entry.facts.kid))
+    def _key_of(self, entry: CachedToken) -> TrustedKey:
+        """The key that signed it, as it is trusted now."""
+        for key in self._authority.keys(entry.kid):
+            if key.thumbprint == entry.key.thumbprint and entry.token.iss in key.profiles:
+                return key
+        raise TokenRejected("kid")
 
-    def _check_key_and_rules(self, entry: CachedToken, wall: float) -> None:
-        authority, facts = self._authority, entry.facts
-        if authority.key(facts.kid) is None:
-            raise TokenRejected("kid")
-        if not authority.in_window(facts.kid, entry.iat, wall):
+    def _check_rules(self, entry: CachedToken, wall: float) -> None:
+        rules, token = self._rules, entry.token
+        if not entry.key.may_have_signed(token.iat, wall, rules.horizon):
             raise TokenRejected("key_window")
-        code = authority.why_rejected(facts)
+        code = rules.why_rejected(entry.facts)
         if code is not None:
             raise TokenRejected(code)
-        check_expiry(entry.exp, wall, authority.horizon)  # a rule may have gone while we looked
+        # A rule may have gone while we looked; then the ledger's time says that the token has too.
+        check_expiry(token.exp, wall, rules.horizon)
 
-    def _first_sight(self, token: str, wall: float) -> CachedToken:
-        authority = self._authority
-        generation = authority.generation
+    def _read(self, token: str, wall: float) -> CachedToken:
+        """Header, key, signature and claims."""
+        generation = self._rules.generation
         try:
             head, body, signature = jws.split(token, MAX_TOKEN_LENGTH)
             header = self._headers.get(head)
             known = header is not None
             if header is None:
                 header = jws.parse_header(head)
-            if header.typ != self._typ:
-                raise TokenRejected("typ")
-            key = authority.key(header.kid)
-            if key is None:
-                raise TokenRejected("kid")
-            jws.check_signature(f"{head}.{body}", signature, header, key)
-            claims = strict_json.loads_object(base64url.decode(body))
+            key = self._signed_by(header, token[: -1 - len(signature)], signature)
+            payload = base64url.decode(body)
+            read, profile = self._claims_of(payload, header, key)
         except JwsRejected as rejected:
             raise TokenRejected(rejected.code) from None
         except EncodingRejected:
             raise TokenRejected("payload") from None
         if not known and len(self._headers) < _MAX_HEADERS:
             self._headers[head] = header  # only after a good signature: bad tokens fill nothing
-        if claims.get("iss") != self._issuer or type(claims["iss"]) is not str:
+        check_audience(read, self._audiences[read.iss])
+        check_times(read, wall, self._rules.horizon, key.max_life_s)
+        if profile is None:
+            facts = facts_from(key.thumbprint, read, own_jti=key.own_jti)
+        else:
+            facts = foreign_facts_from(key.thumbprint, read)
+        ends = _not_after(read, key)
+        return CachedToken(payload, read, facts, header.kid, key, generation, ends)
+
+    def _signed_by(self, header: Header, signed: str, signature: str) -> TrustedKey:
+        """The key of that name that signed it; two issuers may have chosen one name.
+
+        Raises:
+            JwsRejected: ``kid``; ``alg`` or ``signature`` of the last key tried.
+        """
+        code = "kid"
+        for trusted in self._authority.keys(header.kid):
+            code = "signature"
+            if header.alg not in trusted.key.algs:
+                code = "alg"
+                continue
+            try:
+                trusted.key.verify(base64url.decode(signature), signed.encode("ascii"))
+            except (InvalidSignature, EncodingRejected, UnicodeEncodeError):
+                continue
+            return trusted
+        raise JwsRejected(code)
+
+    def _claims_of(
+        self, payload: bytes, header: Header, key: TrustedKey
+    ) -> tuple[AccessToken, IssuerProfile | None]:
+        """The claims, and how to read them: its issuer must be one that the key signs for."""
+        profile = None
+        if key.is_ours:
+            if header.typ != self._typ:
+                raise TokenRejected("typ")
+            read = access_token.read(payload)
+        else:
+            claims = strict_json.loads_object(payload)
+            iss = claims.get("iss")
+            profile = key.profiles.get(iss) if type(iss) is str else None
+            if profile is None:
+                raise TokenRejected("iss")
+            read = foreign_token.read(profile, header.typ, claims)
+        if read.iss not in key.profiles or read.iss not in self._audiences:
             raise TokenRejected("iss")
-        check_audience(claims, self._audiences)
-        check_times(claims, wall, authority.horizon, authority.max_token_life_s)
-        check_permissions(claims)
-        facts = facts_from(header.kid, claims, own_jti=authority.own_jti)
-        entry = CachedToken(claims, facts, claims["iat"], claims["exp"], generation)
-        self._check_key_and_rules(entry, wall)
-        entry.not_after = self._not_after(entry)
-        self._cache.put(token, entry)
-        return entry
+        return read, profile
+
+
+def _not_after(token: AccessToken, key: TrustedKey) -> float:
+    """Until when the token's and its key's times allow it, in seconds of UTC."""
+    end = float(token.exp + EXP_LEEWAY_S)
+    window = key.window
+    return end if window is None or window.verify_until > end else float(window.verify_until)

@@ -1,45 +1,87 @@
 """What a successful verification returns."""
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType, ValidationError, convert
+
+from tocsin_schemas import strict_json
+from tocsin_schemas.errors import TokenRejected
+from tocsin_verifier_agent.core.access_token import AccessToken
+
+T = TypeVar("T")
 
 
 class Verified(Struct, frozen=True):
     """A token that may be accepted now.
 
-    ``valid_until`` is in seconds of UTC: by then, look again (the token or its key expires, or the
-    lease under this answer would have lapsed). ``shared`` belongs to the verifier, which gives it
-    to every caller that presents the same token: read ``claims`` instead.
+    Attributes:
+        payload: the claims as they were signed.
+        token: the claims that decide, typed.
+        valid_until: seconds of UTC; by then, look again (the token or its key expires, or the lease
+            under this answer would have lapsed).
+        unproven: empty, or why nothing proves that the agent was up to date: it accepted all the
+            same because `on_stale` says so. ``introspected`` where the issuer itself was asked.
+        would_deny: in observe mode, the code with which the token would have been refused.
     """
 
-    shared: Mapping[str, Any]
+    payload: bytes
+    token: AccessToken
     valid_until: float
+    unproven: str = ""
+    would_deny: str = ""
 
     @property
-    def claims(self) -> Mapping[str, Any]:
-        """The claims, read-only; arrays and objects in them are the caller's own copies."""
-        return MappingProxyType({name: _copy(value) for name, value in self.shared.items()})
+    def claims(self) -> dict[str, Any]:
+        """All claims; the caller's own copy."""
+        return strict_json.loads_object(self.payload)
+
+    def claims_as(self, kind: type[T]) -> T:
+        """The claims as a type of the caller's: a msgspec Struct, a dataclass, a TypedDict.
+
+        Raises:
+            TokenRejected: ``claims`` where they do not fit.
+        """
+        try:
+            return convert(self.claims, kind)
+        except ValidationError:
+            raise TokenRejected("claims") from None
+
+    @property
+    def issuer(self) -> str:
+        """The ``iss`` claim."""
+        return self.token.iss
 
     @property
     def subject(self) -> str:
-        """The ``sub`` claim."""
-        sub: str = self.shared["sub"]
-        return sub
+        """The ``sub`` claim, or what the issuer's profile puts in its place."""
+        return self.token.sub
+
+    @property
+    def client_id(self) -> str | None:
+        """The client that the token was issued to."""
+        return _or_none(self.token.client_id)
+
+    @property
+    def session_id(self) -> str | None:
+        """The session that the token belongs to, if any."""
+        return _or_none(self.token.sid)
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """The words of ``scope`` (RFC 6749 section 3.3)."""
+        scope = self.token.scope
+        return frozenset() if scope is UNSET else frozenset(scope.split())
 
     @property
     def permissions(self) -> frozenset[str]:
-        """``perms`` and the words of ``scope`` (RFC 6749 section 3.3), together."""
-        return frozenset(self.shared.get("perms", ())) | frozenset(
-            self.shared.get("scope", "").split()
-        )
+        """``perms`` and the words of ``scope``, together."""
+        perms = self.token.perms
+        return self.scopes if perms is UNSET else self.scopes.union(perms)
+
+    def allows(self, *permissions: str) -> bool:
+        """Whether the token holds every permission, in ``perms`` or ``scope``."""
+        return self.permissions.issuperset(permissions)
 
 
-def _copy(value: Any) -> Any:
-    if type(value) is list:
-        return [_copy(one) for one in value]
-    if type(value) is dict:
-        return {name: _copy(one) for name, one in value.items()}
-    return value
+def _or_none(value: str | UnsetType) -> str | None:
+    return None if value is UNSET else value

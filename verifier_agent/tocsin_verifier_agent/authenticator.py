@@ -1,0 +1,69 @@
+"""What adapters stand on: an agent in the process, or the host's sidecar. The file chooses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from tocsin_schemas.errors import AgentStale, TokenRejected
+from tocsin_verifier_agent import agent_file
+from tocsin_verifier_agent.agent import VerifierAgent
+from tocsin_verifier_agent.core.leniency import OnStale
+from tocsin_verifier_agent.core.verified import Verified
+
+
+class Authenticator(Protocol):
+    """Says whether a token may be accepted; ``max_staleness`` is in seconds.
+
+    ``authenticate`` never blocks its event loop; ``authenticate_blocking`` is for threads that have
+    none. Both raise :class:`TokenRejected` (401) or :class:`AgentStale` (503).
+    """
+
+    async def authenticate(
+        self, token: str, max_staleness: float | None = None, on_stale: OnStale | None = None
+    ) -> Verified:
+        """Accept a token, or say why not."""
+        ...
+
+    def authenticate_blocking(
+        self, token: str, max_staleness: float | None = None, on_stale: OnStale | None = None
+    ) -> Verified:
+        """As :meth:`authenticate`, for code without an event loop."""
+        ...
+
+    async def until_refused(
+        self, token: str, max_staleness: float | None = None, on_stale: OnStale | None = None
+    ) -> TokenRejected | AgentStale:
+        """Wait until a token that is good now no longer is; return why."""
+        ...
+
+    async def run_in_loop(self) -> bool:
+        """Start in the running event loop; return whether answers can be given already."""
+        ...
+
+    async def leave_loop(self) -> None:
+        """Stop."""
+        ...
+
+    def start(self) -> bool:
+        """Start without an event loop; return whether answers can be given already."""
+        ...
+
+    def stop(self) -> None:
+        """Stop what :meth:`start` started."""
+        ...
+
+
+def from_file(path: str | Path | None = None) -> Authenticator:
+    """What a `.tocsin` file asks for, by default the one that ``TOCSIN_FILE`` names.
+
+    Raises:
+        ConfigurationError: the file is missing, open to others, or wrong.
+    """
+    where = agent_file.path_from_environment() if path is None else Path(path)
+    parsed = agent_file.read(where)
+    if parsed.sidecar is not None:
+        from tocsin_verifier_agent.sidecar.client import SidecarClient  # needs the extra `http`
+
+        return SidecarClient(where.parent / parsed.sidecar)
+    return VerifierAgent.from_file(where)
