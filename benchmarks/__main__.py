@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-NAMES = ("verify",)
+NAMES = ("verify", "rejection", "denylist")
 
 
 def main() -> int:

@@ -193,14 +193,26 @@ def to_members(event: Event) -> dict[str, Any]:
     return members
 
 
+_LISTS: Final = {name: list[kind] for name, kind in KINDS.items()}  # type: ignore[valid-type]
+
+
 def from_members(kind: str, members: object) -> Event:
     """Read one event of a known kind.
 
     Raises:
         LedgerRejected: ``event_malformed``.
     """
+    return all_from_members(kind, [members])[0]
+
+
+def all_from_members(kind: str, members: list[object]) -> list[Event]:
+    """Read the events of a known kind, each from its members.
+
+    Raises:
+        LedgerRejected: ``event_malformed``.
+    """
     try:
-        event: Event = convert(members, KINDS[kind])
+        found: list[Event] = convert(members, _LISTS[kind])
     except (KeyError, ValidationError):
         raise LedgerRejected("event_malformed") from None
-    return event
+    return found

@@ -6,7 +6,9 @@ points off the curve, symmetric and private keys never get in (RFC 7517, 7518, 8
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
+from math import gcd, prod
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -42,6 +44,8 @@ _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 # CVE-2017-15361: moduli of the faulty generator lie in <65537> modulo each of these primes.
 _ROCA_PRIMES = (3, 5, 7, 11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157)
 
+_SMALL_PRIMES = prod(n for n in range(2, 752) if all(n % d for d in range(2, int(n**0.5) + 1)))
+
 AnyPublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | Ed25519PublicKey
 
 
@@ -71,6 +75,14 @@ def _generated_by_65537(prime: int) -> frozenset[int]:
 _ROCA_RESIDUES = tuple((prime, _generated_by_65537(prime)) for prime in _ROCA_PRIMES)
 
 
+@lru_cache(256)  # a replica reads the same keys again with each keyset, at 15 ms each
+def _is_sound(modulus: int) -> bool:
+    """Partial validation (NIST SP 800-56B, 6.4.2.2): under a modulus that is prime, or that a small
+    prime divides, anybody can sign.
+    """
+    return gcd(modulus, _SMALL_PRIMES) == 1 and pow(2, modulus - 1, modulus) != 1
+
+
 def _rsa_verifier(key: rsa.RSAPublicKey) -> Callable[[bytes, bytes], None]:
     numbers = key.public_numbers()
     if key.key_size not in _RSA_BITS:
@@ -79,6 +91,8 @@ def _rsa_verifier(key: rsa.RSAPublicKey) -> Callable[[bytes, bytes], None]:
         raise KeyRejected("key_weak", "an RSA exponent must be odd and at least 65537")
     if all(numbers.n % prime in residues for prime, residues in _ROCA_RESIDUES):
         raise KeyRejected("key_weak", "the RSA key comes from a faulty generator (CVE-2017-15361)")
+    if not _is_sound(numbers.n):
+        raise KeyRejected("key_weak", "the RSA modulus is no product of two large primes")
     scheme, digest, check = padding.PKCS1v15(), SHA256(), key.verify
 
     def verify(signature: bytes, data: bytes) -> None:

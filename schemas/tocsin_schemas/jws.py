@@ -14,7 +14,7 @@ from tocsin_schemas import base64url, strict_json
 from tocsin_schemas.errors import EncodingRejected, JwsRejected
 from tocsin_schemas.jwk import MAX_KID_LENGTH, PublicKey
 
-MAX_HEADER_LENGTH = 2048
+MAX_HEADER_LENGTH = 1024
 MAX_JWS_LENGTH = 8192
 
 # Parameters that name a key by themselves, change what is signed, or belong to encryption.

@@ -121,7 +121,7 @@ def parse_unverified(text: str) -> Record:
         if kind is None:
             unknown.append(uri)
         else:
-            carried.extend(events.from_members(kind, command) for command in _commands(value))
+            carried.extend(events.all_from_members(kind, _commands(value)))
     if any(uri not in body.events for uri in body.critical):
         raise LedgerRejected("record_malformed")
     if not set(body.critical).isdisjoint(unknown):

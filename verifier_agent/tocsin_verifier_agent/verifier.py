@@ -78,13 +78,13 @@ class Verifier:
 def _keys(jwks: Mapping[str, Any] | str | bytes) -> Mapping[str, PublicKey]:
     if isinstance(jwks, Mapping):
         return _good(jwks)
-    text = jwks.encode() if isinstance(jwks, str) else jwks
-    if text.lstrip().startswith(b"-----BEGIN"):
-        key = jwk.from_pem(text)
-        return {key.kid: key}
     try:
+        text = jwks.encode() if isinstance(jwks, str) else jwks
+        if text.lstrip().startswith(b"-----BEGIN"):
+            key = jwk.from_pem(text)
+            return {key.kid: key}
         return _good(strict_json.loads_object(text))
-    except EncodingRejected:
+    except (EncodingRejected, UnicodeEncodeError):
         raise KeyRejected("jwks_malformed", "neither a JWK Set nor a PEM public key") from None
 
 

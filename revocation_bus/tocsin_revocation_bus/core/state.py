@@ -56,10 +56,9 @@ class TokenFacts(Struct, frozen=True, gc=False):
 
 def digest_in(iss: str | None, identifier: str) -> bytes:
     """16 bytes that stand for an identifier of one issuer's; ours is None."""
-    text = identifier.encode()
-    if iss is not None:
-        text = sha256(iss.encode()).digest() + text
-    return sha256(text).digest()[:DIGEST_LENGTH]
+    if iss is None:
+        return sha256(identifier.encode()).digest()[:DIGEST_LENGTH]
+    return sha256(sha256(iss.encode()).digest() + identifier.encode()).digest()[:DIGEST_LENGTH]
 
 
 class State:
@@ -121,11 +120,12 @@ class State:
         self._latest_iat = max(self._latest_iat, iat)
         self.horizon = max(0, self._latest_iat - HORIZON_LAG_S)
         hour = self.horizon // HOUR_S
-        if hour != before:
-            for rules in (self._lanes, self._foreign, self._sessions):
+        revoked = (self._lanes, self._foreign, self._sessions)
+        cutoffs = (self._subjects, self._clients, self._everything)
+        for rules in (*revoked, *cutoffs):
+            if hour != before:
                 rules.drop_before(hour)
-            for cutoffs in (self._subjects, self._clients, self._everything):
-                cutoffs.drop_before(hour)
+            rules.tidy()  # what has ended is freed bit by bit
 
     def why_rejected(self, facts: TokenFacts) -> str | None:
         """The first rule that hits, or None. Rules never mask each other: any one rejects."""

@@ -9,7 +9,6 @@ from tocsin_revocation_bus.core.replica import Replica
 from tocsin_revocation_bus.core.state import TokenFacts
 from tocsin_revocation_bus.core.trust import Trust
 from tocsin_schemas import jwk
-from tocsin_schemas.claims import IAT_AHEAD_S
 from tocsin_schemas.issuer_profile import IssuerProfile
 from tocsin_schemas.jwk import PublicKey
 from tocsin_schemas.keyset import KeysetKey
@@ -38,15 +37,6 @@ class TrustedKey(Struct, frozen=True):
     own_jti: bool
     max_life_s: int
     window: KeysetKey | None = None
-
-    def may_have_signed(self, iat: int, wall: float, horizon: int) -> bool:
-        """Whether a token of ``iat`` is within the key's window; all in seconds of UTC."""
-        window = self.window
-        return window is None or (
-            window.sign_from - IAT_AHEAD_S <= iat <= window.sign_until
-            and wall <= window.verify_until
-            and horizon <= window.verify_until
-        )
 
 
 class Rules(Protocol):

@@ -51,7 +51,7 @@ def _scopes(claims: Mapping[str, Any], name: str) -> list[str]:
     value = claims.get(name, "")
     if type(value) is str:
         return value.split()
-    if type(value) is list and all(type(word) is str and len(word.split()) == 1 for word in value):
+    if type(value) is list and all(type(word) is str and word.split() == [word] for word in value):
         return value
     raise TokenRejected("scope")
 

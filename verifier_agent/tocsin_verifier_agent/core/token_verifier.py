@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping
 from cryptography.exceptions import InvalidSignature
 
 from tocsin_schemas import base64url, jws, strict_json
-from tocsin_schemas.claims import ACCESS_TOKEN_TYP, EXP_LEEWAY_S
+from tocsin_schemas.claims import ACCESS_TOKEN_TYP, EXP_LEEWAY_S, IAT_AHEAD_S
 from tocsin_schemas.errors import AgentStale, EncodingRejected, JwsRejected, TokenRejected
 from tocsin_schemas.issuer_profile import IssuerProfile
 from tocsin_schemas.jws import Header
+from tocsin_schemas.keyset import KeysetKey
 from tocsin_verifier_agent.core import access_token, foreign_token
 from tocsin_verifier_agent.core.access_token import AccessToken
 from tocsin_verifier_agent.core.authority import Authority, TrustedKey
@@ -57,6 +58,7 @@ class TokenVerifier:
         self._cache = TokenCache() if cache is None else cache
         self._cached = self._cache.get
         self._headers: dict[str, Header] = {}
+        self._latest = 0  # reading of the lease clock
 
     def verify(self, token: str, max_staleness_ns: int | None = None) -> Verified:
         """Accept a token, or say why not.
@@ -65,17 +67,18 @@ class TokenVerifier:
             TokenRejected: it must not be accepted (401).
             AgentStale: nobody can say (503).
         """
-        authority = self._authority
         wall = self._wall_clock()
-        until = authority.valid_until(max_staleness_ns, wall)
+        until = self._authority.valid_until(max_staleness_ns, wall)
         if until is None:
             raise self._stale(wall)
-        entry = self._cached(token) if type(token) is str else None
+        seen = entry = self._cached(token) if type(token) is str else None
         if entry is None or entry.generation != self._rules.generation or wall >= entry.not_after:
             entry = self._look_closely(token, entry, until, wall)
-        now = self._lease_clock()
+        now = self._latest = self._lease_clock()
         if now > until:
             raise self._stale(wall)
+        if seen is None:
+            self._cache.put(token, entry)
         ends = wall + (until - now) * 1e-9
         not_after = entry.not_after
         return Verified(entry.payload, entry.token, ends if ends < not_after else not_after)
@@ -107,7 +110,7 @@ class TokenVerifier:
         self, token: str, entry: CachedToken | None, until: int, wall: float
     ) -> CachedToken:
         """A token that is new, or whose last look is out of date. Stale beats rejected."""
-        if self._lease_clock() > until:
+        if until < self._latest:  # that clock never goes back: no work for what cannot be answered
             raise self._stale(wall)
         try:
             if entry is not None:
@@ -115,7 +118,6 @@ class TokenVerifier:
                 return entry
             entry = self._read(token, wall)
             self._check_rules(entry, wall)
-            self._cache.put(token, entry)
             return entry
         except TokenRejected:
             if self._lease_clock() > until:
@@ -147,8 +149,8 @@ class TokenVerifier:
         raise TokenRejected("kid")
 
     def _check_rules(self, entry: CachedToken, wall: float) -> None:
-        rules, token = self._rules, entry.token
-        if not entry.key.may_have_signed(token.iat, wall, rules.horizon):
+        rules, token, window = self._rules, entry.token, entry.key.window
+        if window is not None and not _within(window, token.iat, wall, rules.horizon):
             raise TokenRejected("key_window")
         code = rules.why_rejected(entry.facts)
         if code is not None:
@@ -221,6 +223,15 @@ class TokenVerifier:
         if read.iss not in key.profiles or read.iss not in self._audiences:
             raise TokenRejected("iss")
         return read, profile
+
+
+def _within(window: KeysetKey, iat: int, wall: float, horizon: int) -> bool:
+    """Whether a token of ``iat`` is within its key's window; all in seconds of UTC."""
+    return (
+        window.sign_from - IAT_AHEAD_S <= iat <= window.sign_until
+        and wall <= window.verify_until
+        and horizon <= window.verify_until
+    )
 
 
 def _not_after(token: AccessToken, key: TrustedKey) -> float:

@@ -11,7 +11,7 @@ from tocsin_verifier_agent.core.access_token import AccessToken
 T = TypeVar("T")
 
 
-class Verified(Struct, frozen=True):
+class Verified(Struct, frozen=True, gc=False):
     """A token that may be accepted now.
 
     Attributes:
