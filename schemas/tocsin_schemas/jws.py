@@ -15,6 +15,7 @@ from tocsin_schemas.errors import EncodingRejected, JwsRejected
 from tocsin_schemas.jwk import MAX_KID_LENGTH, PublicKey
 
 MAX_HEADER_LENGTH = 1024
+MAX_HEADER_VALUES = 64
 MAX_JWS_LENGTH = 8192
 
 # Parameters that name a key by themselves, change what is signed, or belong to encryption.
@@ -88,7 +89,7 @@ def parse_header(segment: str) -> Header:
     if len(segment) > MAX_HEADER_LENGTH:
         raise JwsRejected("header")
     try:
-        members = strict_json.loads_object(base64url.decode(segment))
+        members = strict_json.loads_object(base64url.decode(segment), MAX_HEADER_VALUES)
     except EncodingRejected:
         raise JwsRejected("header") from None
     if not _REFUSED.isdisjoint(members):

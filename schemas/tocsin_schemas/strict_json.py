@@ -15,6 +15,8 @@ from tocsin_schemas.errors import EncodingRejected
 # Integers that may not fit 64 bits, which orjson reads as fractions.
 _LONG_INTEGER = re.compile(rb"(?<![\d.eE+-])-?\d{19,}(?![\d.eE])")
 _MAX_DIGITS = 20  # with the sign
+# Each value stands behind one of these. In strings they count too, so that nothing need be parsed.
+_BEFORE_VALUES = (b",", b"[", b"{")
 
 
 def _outside_strings(text: bytes) -> bytes:
@@ -24,13 +26,15 @@ def _outside_strings(text: bytes) -> bytes:
     return b"".join(text.split(b'"')[::2])
 
 
-def loads_object(data: bytes) -> dict[str, Any]:
-    """Parse one JSON object.
+def loads_object(data: bytes, max_values: int | None = None) -> dict[str, Any]:
+    """Parse one JSON object, of about ``max_values`` values at most.
 
     Raises:
-        EncodingRejected: ``json``, ``json_not_an_object``, ``json_duplicate_name`` or
-            ``json_number``. Time and memory are linear in ``data``; deep nesting is refused.
+        EncodingRejected: ``json``, ``json_not_an_object``, ``json_duplicate_name``, ``json_number``
+            or ``json_size``. Time and memory are linear in ``data``; deep nesting is refused.
     """
+    if max_values is not None and sum(map(data.count, _BEFORE_VALUES)) > max_values:
+        raise EncodingRejected("json_size")
     try:
         value = orjson.loads(data)
         canonical = orjson.dumps(value)

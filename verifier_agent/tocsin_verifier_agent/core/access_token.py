@@ -14,6 +14,7 @@ from tocsin_schemas.errors import TokenRejected
 
 MAX_IDENTIFIER_LENGTH: Final = 255
 MAX_ACTORS: Final = 8
+MAX_VALUES: Final = 512  # of a token's payload; it is bounded before it is parsed
 
 Identifier = Annotated[str, Meta(min_length=1, max_length=MAX_IDENTIFIER_LENGTH)]
 Time = Annotated[int, Meta(gt=0, lt=2**40)]
@@ -93,7 +94,7 @@ def read(payload: bytes) -> AccessToken:
             return token
     except (ValueError, RecursionError):  # the strict parser says what is wrong
         pass
-    return from_claims(strict_json.loads_object(payload))
+    return from_claims(strict_json.loads_object(payload, MAX_VALUES))
 
 
 def from_claims(claims: Mapping[str, Any]) -> AccessToken:

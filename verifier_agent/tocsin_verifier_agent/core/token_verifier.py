@@ -214,7 +214,7 @@ class TokenVerifier:
                 raise TokenRejected("typ")
             read = access_token.read(payload)
         else:
-            claims = strict_json.loads_object(payload)
+            claims = strict_json.loads_object(payload, access_token.MAX_VALUES)
             iss = claims.get("iss")
             profile = key.profiles.get(iss) if type(iss) is str else None
             if profile is None:
