@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from benchmarks.tokens import AUDIENCE
 from tocsin_issuer.core.sequencer import Committed, Sequencer
 from tocsin_issuer.keys import ceremony
 from tocsin_issuer.keys.signer import PrivateKeySigner, generate
+from tocsin_revocation_bus.clocks import lease_clock
 from tocsin_revocation_bus.core.replica import Replica
 from tocsin_revocation_bus.core.trust import PinnedRoots
 from tocsin_schemas import keyset as keysets
 from tocsin_schemas.events import Event, KeysetPublished
 from tocsin_schemas.keyset import MAX_KEYSET_LIFE_S, Keyset, Policy, RootSet
+from tocsin_verifier_agent.core.authority import FOREVER, LedgerAuthority
+from tocsin_verifier_agent.core.token_cache import TokenCache
+from tocsin_verifier_agent.core.token_verifier import TokenVerifier
 
 ISSUER = "https://issuer.example"
 CLOCK_ID = "benchmark-clock-0"
@@ -40,9 +46,29 @@ class Chain:
         return replica
 
 
-def new_chain(policy: Policy | None = None) -> Chain:
-    """Make keys, a keyset, and the first record."""
-    root, ledger, token = (generate("RS256") for _ in range(3))
+class Unlapsed(LedgerAuthority):
+    """A replica without a bus has no heartbeats; its lease is taken for granted here."""
+
+    def valid_until(self, max_staleness_ns: int | None, wall: float) -> int | None:
+        """For ever, with the same work as a real lease."""
+        super().valid_until(max_staleness_ns, wall)
+        return FOREVER
+
+
+def verifier_over(replica: Replica) -> TokenVerifier:
+    """A verifier with all checks on."""
+    return TokenVerifier(
+        Unlapsed(replica),
+        audiences={ISSUER: frozenset({AUDIENCE})},
+        lease_clock=lease_clock,
+        wall_clock=time.time,
+        cache=TokenCache(threading.Lock()),
+    )
+
+
+def new_chain(policy: Policy | None = None, alg: str = "RS256") -> Chain:
+    """Make keys (tokens are signed with ``alg``), a keyset, and the first record."""
+    root, ledger, token = generate("RS256"), generate("RS256"), generate(alg)
     now, rules = int(time.time()), policy or Policy()
     keyset = Keyset(
         iss=ISSUER,

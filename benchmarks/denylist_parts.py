@@ -18,8 +18,8 @@ from pathlib import Path
 from random import Random
 from statistics import median
 
-from benchmarks.chain import ISSUER, Chain, new_chain
-from benchmarks.verify import AUDIENCE, ChurningAuthority, mint
+from benchmarks.chain import ISSUER, Chain, Unlapsed, new_chain
+from benchmarks.tokens import AUDIENCE, mint
 from tocsin_issuer.core.jti_allocator import JtiAllocator
 from tocsin_issuer.sequencing.loop import next_group
 from tocsin_issuer.store import event_text
@@ -296,7 +296,7 @@ def burst_part(_revoked: int, file: str) -> Figures:
         apply(text)
     alone = time.perf_counter() - began
     verifier = TokenVerifier(
-        ChurningAuthority(replica),
+        Unlapsed(replica),
         audiences={ISSUER: frozenset({AUDIENCE})},
         lease_clock=lease_clock,
         wall_clock=time.time,

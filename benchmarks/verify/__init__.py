@@ -1,0 +1,1 @@
+"""What verifying a token costs: the bare signature, PyJWT, PyJWT and Redis, joserfc, ours."""
