@@ -164,4 +164,4 @@ def test_the_cache_keeps_its_count_under_many_writers() -> None:
     assert not wrong
     cache = agent.cache
     assert len(cache) <= 10
-    assert cache._bytes == sum(len(text) + 1024 for text in cache._entries) <= 40_000
+    assert cache._bytes == sum(entry.size for entry in cache._entries.values()) <= 40_000

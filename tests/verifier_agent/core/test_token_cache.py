@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -30,14 +32,14 @@ from tests.support.ledger import (
     revoke_token,
     signed_keyset,
 )
-from tests.support.tokens import claims, own_jti
+from tests.support.tokens import AUDIENCE, claims, own_jti
 from tocsin_revocation_bus.core.state import TokenFacts
 from tocsin_schemas.errors import TokenRejected
 from tocsin_verifier_agent.core.access_token import AccessToken
 from tocsin_verifier_agent.core.authority import TrustedKey
 from tocsin_verifier_agent.core.token_cache import CachedToken, TokenCache
 
-OVERHEAD = 1024
+OVERHEAD = 1536  # and a payload of two bytes
 
 
 def entry(**changes: Any) -> CachedToken:
@@ -71,13 +73,42 @@ def test_entries_and_bytes_stay_within_their_bounds(
         text = f"{name}".ljust(length, "x")
         if keep:
             cache.put(text, entry())
-            held[text] = len(text) + OVERHEAD
+            held[text] = len(text) + 2 + OVERHEAD
         else:
             cache.discard(text)
             assert cache.get(text) is None
         there = {text: cost for text, cost in held.items() if cache.get(text) is not None}
         assert len(there) == len(cache) <= most
         assert sum(there.values()) == cache._bytes <= size
+
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "usual": {},
+    "two hundred permissions": {"perms": [f"p{number:03d}" for number in range(200)]},
+    "many audiences": {"aud": [AUDIENCE, *(f"a{number:03d}" for number in range(200))]},
+    "actors": {"act": {"sub": "a", "act": {"sub": "b", "act": {"sub": "c"}}}},
+    "claims of their own": {f"c{number}": number for number in range(200)},
+    "long identifiers": {"sub": "s" * 250, "sid": "i" * 250, "client_id": "c" * 250},
+}
+
+
+@pytest.mark.parametrize("changes", SHAPES.values(), ids=SHAPES)
+def test_no_entry_weighs_more_than_it_is_taken_for(changes: dict[str, Any]) -> None:
+    agent = Agent()
+    agent.verify(agent.mint())  # whatever is made once
+    texts = [agent.mint(**changes) for _ in range(50)]
+    gc.collect()
+    before = agent.cache._bytes
+    tracemalloc.start()
+    try:
+        for text in texts:
+            agent.verify(text)
+        gc.collect()
+        weight, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    taken_for = agent.cache._bytes - before - sum(map(len, texts))
+    assert 0 < weight <= taken_for < 6 * weight
 
 
 def test_the_oldest_goes_first() -> None:

@@ -11,14 +11,17 @@ from tocsin_revocation_bus.core.state import TokenFacts
 from tocsin_verifier_agent.core.access_token import AccessToken
 from tocsin_verifier_agent.core.authority import TrustedKey
 
-_OVERHEAD = 1024  # bytes of one entry's objects, roughly, beside the token's text
+# Bytes at most of an entry's objects, beside the texts of token and payload, and of each value
+# that a payload may hold more than usual. A test weighs real entries against them.
+_ENTRY, _VALUE = 1536, 64
 
 
 class CachedToken(Struct, gc=False):
     """``generation`` is that of the state in which the rules last let the token pass.
 
     ``kid`` is the header's; ``not_after`` is when the token's or its key's time is over, in seconds
-    of UTC. It holds no cycles, so the garbage collector need not look at it.
+    of UTC; ``size`` is in bytes, for the cache. It holds no cycles, so the garbage collector need
+    not look at it.
     """
 
     payload: bytes
@@ -27,7 +30,8 @@ class CachedToken(Struct, gc=False):
     kid: str
     key: TrustedKey
     generation: int
-    not_after: float = 0.0
+    not_after: float
+    size: int = 0
 
 
 class TokenCache:
@@ -55,7 +59,8 @@ class TokenCache:
 
     def put(self, token: str, entry: CachedToken) -> None:
         """Keep one; make room first. What is larger than the whole cache is not kept."""
-        size = len(token) + _OVERHEAD
+        payload = entry.payload
+        entry.size = size = len(token) + len(payload) + _ENTRY + _VALUE * payload.count(b",")
         if size > self._max_bytes or self._max_entries < 1:
             return
         entries = self._entries
@@ -73,5 +78,6 @@ class TokenCache:
             self._discard(token)
 
     def _discard(self, token: str) -> None:
-        if self._entries.pop(token, None) is not None:
-            self._bytes -= len(token) + _OVERHEAD
+        entry = self._entries.pop(token, None)
+        if entry is not None:
+            self._bytes -= entry.size
