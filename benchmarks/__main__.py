@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-NAMES = ("verify", "rejection", "denylist")
+NAMES = ("verify", "rejection", "denylist", "propagation")
 
 
 def main() -> int:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
-import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from nats.aio.client import Client
@@ -19,34 +17,17 @@ from nats.errors import Error as NatsError
 
 from tocsin_revocation_bus.clocks import lease_clock, wall_clock
 from tocsin_revocation_bus.core.replica import AgentState, Outcome, Replica, Status
+from tocsin_revocation_bus.jetstream.backoff import Backoff
+from tocsin_revocation_bus.jetstream.clock_sync import ClockSyncLoop
 from tocsin_revocation_bus.jetstream.connection import PENDING_LIMITS, BusAddress, connect
 from tocsin_revocation_bus.jetstream.direct_get import ReadFailed, read_batch
 from tocsin_revocation_bus.tasks import end
-from tocsin_schemas import base64url
-from tocsin_schemas.subjects import CLOCK_SYNC, EDGE_HEARTBEAT, EDGE_SUBJECTS
+from tocsin_schemas.subjects import EDGE_HEARTBEAT, EDGE_SUBJECTS
 
-SYNC_EVERY_S = 600.0
-SYNC_JITTER = 0.2
-RETRY_S = (0.1, 5.0)  # first and longest pause after a failure
-_WATCH_S = 0.25
-_READ_ON_EVERY = 8  # looks
+_LOOK_S = 0.25
+_READ_ON_S = 2.0
+_AFTER_S = 0.01  # a lease that has lapsed by no more than the clock's grain still counts
 _log = logging.getLogger("tocsin.agent")
-
-
-class Backoff:
-    """Growing pauses with jitter, in seconds."""
-
-    def __init__(self) -> None:
-        self._next = RETRY_S[0]
-
-    def reset(self) -> None:
-        """Start over after a success."""
-        self._next = RETRY_S[0]
-
-    async def pause(self) -> None:
-        """Wait a little longer than last time."""
-        await asyncio.sleep(self._next * random.uniform(0.5, 1.0))  # noqa: S311 (jitter)
-        self._next = min(self._next * 2, RETRY_S[1])
 
 
 class Follower:
@@ -68,7 +49,7 @@ class Follower:
         self._on_change = on_change
         self._client: Client | None = None
         self._catch_up = asyncio.Event()
-        self._sync = asyncio.Event()
+        self._sync = ClockSyncLoop(replica, self._on_answer)
         self._moved = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._last_status: Status | None = None
@@ -102,7 +83,7 @@ class Follower:
                 return False
             self._moved.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(min(remaining, _WATCH_S)):
+                async with asyncio.timeout(min(remaining, _LOOK_S)):
                     await self._moved.wait()
 
     async def read_now(self) -> None:
@@ -159,7 +140,7 @@ class Follower:
         await self._on_connected()
         loops = [
             asyncio.create_task(self._catch_up_loop(client)),
-            asyncio.create_task(self._sync_loop(client)),
+            asyncio.create_task(self._sync.run(client)),
         ]
         waiting = asyncio.create_task(closed.wait())
         try:
@@ -170,7 +151,7 @@ class Follower:
     async def _on_connected(self) -> None:
         self.connected = True
         self._catch_up.set()
-        self._sync.set()
+        self._sync.connected()
         self._report()
 
     async def _on_lost(self) -> None:
@@ -185,8 +166,7 @@ class Follower:
         now, wall = lease_clock(), wall_clock()
         if message.subject == EDGE_HEARTBEAT:
             outcome = self.replica.apply_heartbeat(text, now, wall)
-            if self.replica.needs_sync():
-                self._sync.set()
+            self._sync.look()
         else:
             outcome = self.replica.apply_record(text, now, wall)
             seq = (message.headers or {}).get("Nats-Sequence", "")
@@ -203,8 +183,7 @@ class Follower:
             self._catch_up.clear()
             try:
                 read = await self._read_to_the_end(client)
-                if self.replica.needs_sync():
-                    self._sync.set()
+                self._sync.look()
                 if not self.replica.behind:
                     backoff.reset()
                     continue
@@ -218,77 +197,49 @@ class Follower:
     async def _read_to_the_end(self, client: Client) -> int:
         seq, total = self.next_seq, 0
         while True:
-            read = 0
+            read, beats = 0, list[str]()
             async for message in read_batch(client, seq):
-                now, wall = lease_clock(), wall_clock()
                 if message.is_heartbeat:
-                    self.replica.apply_heartbeat(message.text, now, wall)
+                    beats.append(message.text)
                 else:
-                    self.replica.apply_record(message.text, now, wall)
+                    self.replica.apply_record(message.text, lease_clock(), wall_clock())
                 seq = message.seq + 1
                 read += 1
+            self._apply_newest(beats)
             self.next_seq = max(self.next_seq, seq)
             self._report()
             if read == 0:
                 return total
             total += read
 
-    async def _sync_loop(self, client: Client) -> None:
-        backoff = Backoff()
-        while True:
-            jitter = random.uniform(1 - SYNC_JITTER, 1.0)  # noqa: S311
-            with suppress(TimeoutError):
-                async with asyncio.timeout(SYNC_EVERY_S * jitter):
-                    await self._sync.wait()
-            self._sync.clear()
-            if self.replica.trust.keyset is None:
-                continue  # nobody's answer could be checked; catching up sets the event again
-            if await self._ask_for_time(client):
-                backoff.reset()
-            if self.replica.needs_sync():
-                await backoff.pause()
-                self._sync.set()
+    def _apply_newest(self, beats: Sequence[str]) -> None:
+        """Of the heartbeats read back, the newest good one says all: it names the latest head, and
+        it renews the furthest. Each of the others would cost as much as a record.
+        """
+        for beat in reversed(beats):
+            outcome = self.replica.apply_heartbeat(beat, lease_clock(), wall_clock())
+            if outcome is not Outcome.NOISE:
+                return
 
-    async def _ask_for_time(self, client: Client) -> bool:
-        """Ask every candidate; each that answers spares a sync after a failover."""
-        nonce = base64url.encode(secrets.token_bytes(18))
-        inbox = client.new_inbox()
-        answered = False
-        try:
-            subscription = await client.subscribe(inbox)
-            self.replica.sync_sent(nonce, lease_clock())
-            await client.publish(CLOCK_SYNC, f'{{"nonce":"{nonce}"}}'.encode(), reply=inbox)
-        except NatsError:
-            return False
-        try:
-            while True:
-                message = await subscription.next_msg(timeout=0.2 if answered else 2.0)
-                if (message.headers or {}).get("Status") is not None:
-                    return answered  # nobody is there to answer
-                text = message.data.decode("ascii", "replace")
-                outcome = self.replica.apply_clock_reply(text, lease_clock(), wall_clock())
-                answered = answered or outcome is Outcome.APPLIED
-                if self.replica.behind:
-                    self._catch_up.set()
-                self._report()
-        except NatsError:  # no more answers, in time or at all
-            return answered
-        finally:
-            if client.is_connected:
-                await subscription.unsubscribe()
+    def _on_answer(self) -> None:
+        if self.replica.behind:
+            self._catch_up.set()
+        self._report()
 
     # --- saying it once -------------------------------------------------------------------------
 
     async def _watch(self) -> None:
-        """A lease lapses without any message: look at the clock from time to time.
+        """A lease lapses without any message: look at the clock when that may be.
 
         Whoever is not live reads on, even where no heartbeat says that there is anything to read:
         after a missed change of ledger keys the heartbeats themselves cannot be checked.
         """
         while True:
-            for _ in range(_READ_ON_EVERY):
-                self._report()
-                await asyncio.sleep(_WATCH_S)
+            self._report()
+            live = self._last_status is not None and self._last_status.state is AgentState.LIVE
+            until = self.replica.valid_until() if live else None
+            left_s = _READ_ON_S if until is None else (until - lease_clock()) / 1e9
+            await asyncio.sleep(min(max(left_s, 0.0) + _AFTER_S, _READ_ON_S))
             live = self._last_status is not None and self._last_status.state is AgentState.LIVE
             if self.connected and not live and self.replica.halted is None:
                 self._catch_up.set()

@@ -1,0 +1,53 @@
+"""Run it: `python -m benchmarks.propagation [--json]`; the last line is one JSON object.
+
+Keys without a size in them are those of the most agents. Times are milliseconds where they end in
+`_ms`, seconds where they end in `_s`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+
+from benchmarks.propagation import fanout, storm
+
+SIZES = (1, 10, 100)
+ROUNDS = 300
+FEW_ROUNDS = 100  # for all sizes but the last
+STORM_AGENTS = 2000
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="agents, rising")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="with the most agents")
+    parser.add_argument("--storm-agents", type=int, default=STORM_AGENTS, help="0: no storm")
+    parser.add_argument(
+        "--storm-down-s", type=float, default=0.0, help="how long NATS stays away once killed"
+    )
+    options = parser.parse_args(arguments)
+    sizes = sorted(options.sizes)
+    rounds = {size: min(options.rounds, FEW_ROUNDS) for size in sizes} | {sizes[-1]: options.rounds}
+    by_size = asyncio.run(fanout.measure(rounds))
+    figures: dict[str, float] = {"agents": sizes[-1], **by_size[sizes[-1]]}
+    for size in sizes[:-1]:
+        for key in ("fanout_p50_ms", "fanout_p99_ms", "raw_p50_ms", "raw_p99_ms"):
+            name, _, rest = key.partition("_")
+            figures[f"{name}_{size}_{rest}"] = by_size[size][key]
+    if options.storm_agents:
+        figures |= storm.measure(options.storm_agents, options.storm_down_s)
+    figures = {key: round(value, 3) for key, value in figures.items()}
+    if not options.json:
+        for key, value in figures.items():
+            print(f"{key:<36} {value}")
+    print(json.dumps(figures))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
