@@ -6,6 +6,7 @@ everything that could make two implementations read one text differently is refu
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from cryptography.exceptions import InvalidSignature
@@ -135,6 +136,33 @@ def check_signature(signed: str, signature: str, header: Header, key: PublicKey)
         raise JwsRejected("signature") from None
 
 
+# Few headers are in use at a time; whoever sends others costs us the parsing, and no memory.
+_known_header = lru_cache(64)(parse_header)
+
+
+def verify_signature(
+    text: str,
+    keys: Mapping[str, PublicKey],
+    *,
+    typ: str | None = None,
+    max_length: int = MAX_JWS_LENGTH,
+) -> Header:
+    """As :func:`verify_compact`, for a text whose payload has been read already.
+
+    Raises:
+        JwsRejected: ``size``, ``segments``, ``header``, ``kid``, ``alg``, ``typ`` or ``signature``.
+    """
+    head, _, signature = split(text, max_length)
+    header = _known_header(head)
+    if typ is not None and header.typ != typ:
+        raise JwsRejected("typ")
+    key = keys.get(header.kid)
+    if key is None:
+        raise JwsRejected("kid")
+    check_signature(text[: -1 - len(signature)], signature, header, key)
+    return header
+
+
 def verify_compact(
     text: str,
     keys: Mapping[str, PublicKey],
@@ -154,19 +182,12 @@ def verify_compact(
         JwsRejected: ``size``, ``segments``, ``header``, ``kid``, ``alg``, ``typ``, ``payload`` or
             ``signature``; always after bounded work.
     """
-    head, body, signature = split(text, max_length)
-    header = parse_header(head)
-    if typ is not None and header.typ != typ:
-        raise JwsRejected("typ")
-    key = keys.get(header.kid)
-    if key is None:
-        raise JwsRejected("kid")
-    check_signature(f"{head}.{body}", signature, header, key)
+    header = verify_signature(text, keys, typ=typ, max_length=max_length)
     try:
-        payload = base64url.decode(body)
+        payload = base64url.decode(text.split(".", 2)[1])
     except EncodingRejected:
         raise JwsRejected("payload") from None
-    return VerifiedJws(header.members, payload)
+    return VerifiedJws(dict(header.members), payload)
 
 
 def header_segment(signer: Signer, typ: str) -> str:

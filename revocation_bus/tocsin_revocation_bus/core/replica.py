@@ -284,7 +284,7 @@ class Replica:
             if self._may_sign(trust, kid, parsed.iat) or self._may_sign(self.trust, kid, parsed.iat)
         }
         try:
-            jws.verify_compact(
+            jws.verify_signature(
                 parsed.text, keys, typ=record.RECORD_TYP, max_length=record.MAX_RECORD_LENGTH
             )
         except JwsRejected:
