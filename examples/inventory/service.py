@@ -1,31 +1,9 @@
-"""A second service, with an agent of its own.
+"""The service as it runs; its tests make the application with another agent.
 
 Run it with ``TOCSIN_FILE=inventory.tocsin uvicorn examples.inventory.service:app --workers 2``.
 """
 
-import os
-from typing import Annotated
+from examples.inventory.app import create_app
+from tocsin_verifier_agent import VerifierAgent
 
-from fastapi import Depends, FastAPI
-
-from tocsin_verifier_agent import Verified, VerifierAgent
-from tocsin_verifier_agent.fastapi import TocsinMiddleware, require
-
-app = FastAPI(title="inventory")
-agent = VerifierAgent.from_file()  # the file that TOCSIN_FILE names
-app.add_middleware(TocsinMiddleware, agent=agent)
-
-
-@app.get("/healthz")
-def healthz() -> dict[str, str]:
-    return {"status": "ok"}
-
-
-@app.get("/readyz")
-def readyz() -> dict[str, object]:
-    return agent.describe()
-
-
-@app.get("/inventory")
-def inventory(caller: Annotated[Verified, Depends(require("inventory:read"))]) -> dict[str, object]:
-    return {"stock": {"bolts": 4000}, "for": caller.subject, "worker": os.getpid()}
+app = create_app(VerifierAgent.from_file())  # the file that TOCSIN_FILE names

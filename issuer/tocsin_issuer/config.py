@@ -3,15 +3,46 @@
 Secrets are no part of it: they come from files or the environment (``*_FILE``).
 """
 
-from typing import Annotated, Final, Self
+from functools import cached_property
+from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from tocsin_issuer.foreign.named_issuer import foreign_issuer
+from tocsin_schemas.errors import ConfigurationError
+from tocsin_schemas.issuer_profile import ForeignIssuer
 
 _DAY_S: Final = 24 * 3600
 
 Identifier = Annotated[str, Field(min_length=1, max_length=255)]
 Host = Annotated[str, Field(min_length=1, max_length=255)]
 Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class ForeignIssuerConfig(BaseModel):
+    """An identity provider of somebody else's, whose tokens our verifiers may accept."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    iss: Annotated[str, Field(min_length=1, max_length=1024)]
+    jwks_uri: Annotated[str, Field(min_length=1, max_length=1024)]
+    """HTTPS, or HTTP on loopback."""
+
+    profile: str | dict[str, Any]
+    """A preset's name, or a table of fields in place of those of its ``preset``."""
+
+    @model_validator(mode="after")
+    def _checked(self) -> Self:
+        try:
+            _ = self.named
+        except ConfigurationError as error:
+            raise ValueError(f"{error} [{error.code}]") from None
+        return self
+
+    @cached_property
+    def named(self) -> ForeignIssuer:
+        """As the keyset holds it."""
+        return foreign_issuer(self.iss, self.jwks_uri, self.profile)
 
 
 class IssuerConfig(BaseModel):
@@ -51,6 +82,18 @@ class IssuerConfig(BaseModel):
     commit_wait_s: Annotated[float, Field(ge=0.0, le=30.0)] = 2.0
     """How long a caller waits for the ledger before it is answered 202."""
 
+    foreign_issuers: Annotated[tuple[ForeignIssuerConfig, ...], Field(max_length=32)] | None = None
+    """What the next keyset is to name, all of it; None leaves it as it is."""
+
+    foreign_token_life_s: Annotated[int, Field(ge=1, le=30 * _DAY_S)] | None = None
+    """The longest life of a foreign token: the next keyset's policy allows it, ours too."""
+
+    foreign_refresh_s: Annotated[float, Field(ge=1.0, le=_DAY_S)] = 600.0
+    """How often each foreign issuer's keys are fetched."""
+
+    foreign_least_pause_s: Annotated[float, Field(ge=1.0, le=3600.0)] = 30.0
+    """Between two fetches from one foreign issuer, whoever asks for them."""
+
     max_body_bytes: Annotated[int, Field(ge=1024, le=2**20)] = 16 * 1024
     body_timeout_s: Annotated[float, Field(gt=0.0, le=120.0)] = 10.0
 
@@ -60,6 +103,17 @@ class IssuerConfig(BaseModel):
             raise ValueError("access_token_life_s exceeds max_token_life_s")
         if self.session_idle_s > self.session_absolute_s:
             raise ValueError("session_idle_s exceeds session_absolute_s")
+        return self
+
+    @model_validator(mode="after")
+    def _foreign_issuers_in_order(self) -> Self:
+        if self.foreign_least_pause_s > self.foreign_refresh_s:
+            raise ValueError("foreign_least_pause_s exceeds foreign_refresh_s")
+        names = [foreign.iss for foreign in self.foreign_issuers or ()]
+        if len(set(names)) != len(names):
+            raise ValueError("foreign_issuers: an iss stands twice")
+        if self.iss in names:
+            raise ValueError("foreign_issuers: our own iss is not a foreign one")
         return self
 
     @property

@@ -13,8 +13,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec import structs
+
+from tocsin_issuer.config import IssuerConfig
 from tocsin_issuer.data_dir import DataDir
 from tocsin_issuer.embedded import EmbeddedNats, EmbeddedValkey
+from tocsin_issuer.foreign.issuers_file import ISSUERS_NAME, read_issuers_file
 from tocsin_issuer.keys import ceremony
 from tocsin_issuer.service import IssuerService
 from tocsin_issuer.service_file import render_service_file
@@ -88,30 +92,36 @@ class Development:
         core, self.edge = self._nats()
         redis_url = self._redis()
         issuer_folder = options.folder / "issuer"
+        config = self._config(issuer_folder)
         if not (issuer_folder / ceremony.KEYSET_NAME).exists():
+            life = max(options.policy.max_token_life_s, config.foreign_token_life_s or 0)
             ceremony.init(
                 issuer_folder,
-                issuer=self.public_url,
-                policy=options.policy,
+                issuer=config.iss,
+                policy=structs.replace(options.policy, max_token_life_s=life),
                 now=int(time.time()),
+                foreign_issuers=tuple(one.named for one in config.foreign_issuers or ()),
             )
-        # The issuer's name was chosen on the first start; a change of port does not change it.
-        issuer = ceremony.issuer_of(issuer_folder)
         self.service = IssuerService(
-            IssuerSettings(
-                folder=issuer_folder,
-                config=checked_config(
-                    {
-                        "iss": issuer,
-                        "public_url": self.public_url,
-                        "public_port": options.public_port,
-                        "internal_port": options.internal_port,
-                        "default_audiences": tuple(options.services),
-                    }
-                ),
-                bus=core,
-                redis_url=redis_url,
-            )
+            IssuerSettings(folder=issuer_folder, config=config, bus=core, redis_url=redis_url)
+        )
+
+    def _config(self, issuer_folder: Path) -> IssuerConfig:
+        """The issuer's name is chosen on the first start; a change of port does not change it.
+
+        Foreign issuers stand in `issuers.toml`, in the folder; a later start notices a change.
+        """
+        options = self._options
+        first = not (issuer_folder / ceremony.KEYSET_NAME).exists()
+        return checked_config(
+            {
+                "iss": self.public_url if first else ceremony.issuer_of(issuer_folder),
+                "public_url": self.public_url,
+                "public_port": options.public_port,
+                "internal_port": options.internal_port,
+                "default_audiences": tuple(options.services),
+                **read_issuers_file(options.folder / ISSUERS_NAME),
+            }
         )
 
     def _nats(self) -> tuple[BusAddress, BusAddress]:

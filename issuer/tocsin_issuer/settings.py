@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from tocsin_issuer.config import IssuerConfig
+from tocsin_issuer.foreign.issuers_file import ISSUERS_NAME, read_issuers_file
 from tocsin_revocation_bus.jetstream.connection import BusAddress
 from tocsin_schemas.errors import ConfigurationError
 
@@ -66,8 +67,10 @@ def settings_from_environment(environment: Mapping[str, str] = os.environ) -> Is
         given = environment.get(f"TOCSIN_{name.upper()}")
         if given:
             values[name] = given
+    folder = Path(_required(environment, "TOCSIN_DATA_DIR"))
+    values |= read_issuers_file(folder / ISSUERS_NAME)
     return IssuerSettings(
-        folder=Path(_required(environment, "TOCSIN_DATA_DIR")),
+        folder=folder,
         config=checked_config(values),
         bus=BusAddress(
             tuple((servers.nats_url or _required(environment, "TOCSIN_NATS_URL")).split(",")),

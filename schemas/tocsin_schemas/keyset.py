@@ -1,6 +1,7 @@
 """The keyset: what the roots sign. Token and ledger keys with their windows, and the policy.
 
-Granting trust needs the roots; whoever holds the ledger key alone can only deny.
+Granting trust needs the roots; whoever holds the ledger key alone can only deny, but for the keys
+of foreign issuers that the roots have named.
 """
 
 from collections.abc import Mapping

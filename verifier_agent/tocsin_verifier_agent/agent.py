@@ -88,12 +88,13 @@ class VerifierAgent:
         self._leniency = Leniency(self._verifier, authority, *self._clocks)
         self.meters = Meters()
         self._introspector = _introspector(config, self.meters)
-        self._watch = TokenWatch(self._clocks.wall)
+        self._watch = TokenWatch(self._clocks)
         self._follower: Feed | None = None
         self._watching: asyncio.Task[None] | None = None
         self._thread: threading.Thread | None = None
         self._stop: Callable[[], object] | None = None
         self._alarmed: int | None = None
+        self._alarm_lock = threading.Lock()
 
     @classmethod
     def from_file(cls, path: str | Path | None = None) -> VerifierAgent:
@@ -159,11 +160,11 @@ class VerifierAgent:
         try:
             return self.verify(token, max_staleness, on_stale)
         except AgentStale:
-            answer = self._if_the_issuer_says_yes(token, self._on_stale(max_staleness, on_stale))
-            if answer is None or self._introspector is None:
+            introspector = self._whom_to_ask(token, self._on_stale(max_staleness, on_stale))
+            if introspector is None:
                 raise
-        await asyncio.wrap_future(self._introspector.ask(token))
-        return answer
+        await introspector.ask(token)
+        return self._if_the_issuer_says_yes(token)
 
     def authenticate_blocking(
         self, token: str, max_staleness: float | None = None, on_stale: OnStale | None = None
@@ -172,11 +173,11 @@ class VerifierAgent:
         try:
             return self.verify(token, max_staleness, on_stale)
         except AgentStale:
-            answer = self._if_the_issuer_says_yes(token, self._on_stale(max_staleness, on_stale))
-            if answer is None or self._introspector is None:
+            introspector = self._whom_to_ask(token, self._on_stale(max_staleness, on_stale))
+            if introspector is None:
                 raise
-        self._introspector.wait_for(token)
-        return answer
+        introspector.ask_blocking(token)
+        return self._if_the_issuer_says_yes(token)
 
     async def until_refused(
         self, token: str, max_staleness: float | None = None, on_stale: OnStale | None = None
@@ -199,36 +200,59 @@ class VerifierAgent:
         return self._leniency.observe(token, code)
 
     def _without_a_lease(self, token: str, reason: str, on_stale: OnStale) -> Verified | None:
+        """What may be accepted all the same; None where the answer is 503."""
         try:
-            if self._config.observe:
-                verified = self._leniency.observe(token, "stale")
-                self.meters.count("would_deny", "stale")
-                return verified
             if on_stale == "accept":
                 verified = self._leniency.accept(token, reason)
                 self.meters.count("accepted_unproven", reason)
                 self._alarm(reason)
                 return verified
         except TokenRejected as rejected:
+            verified_despite = self._despite_a_rule(token, rejected.code)
+            if verified_despite is None:
+                raise
+            return verified_despite
+        except AgentStale:
+            pass
+        try:
+            if self._config.observe:
+                verified = self._leniency.observe(token, "stale")
+                self.meters.count("would_deny", "stale")
+                return verified
+        except TokenRejected as rejected:
             self.meters.count("rejected", rejected.code)
             raise
         except AgentStale:
             pass
-        if on_stale != "introspect":
-            self.meters.count("stale", reason)
+        self.meters.count("stale", reason)
         return None
 
-    def _if_the_issuer_says_yes(self, token: str, on_stale: OnStale) -> Verified | None:
-        """The answer then; None where the issuer is not to be asked."""
-        if on_stale != "introspect" or self._introspector is None or self._config.observe:
+    def _whom_to_ask(self, token: str, on_stale: OnStale) -> Introspector | None:
+        """The issuer, about a token that might be good; None where it is not to be asked.
+
+        Raises:
+            TokenRejected: nobody need be asked.
+            AgentStale: the key is not known.
+        """
+        if on_stale != "introspect" or self._introspector is None:
             return None
-        return self._leniency.before_asking(token)
+        self._if_the_issuer_says_yes(token)
+        return self._introspector
+
+    def _if_the_issuer_says_yes(self, token: str) -> Verified:
+        """Asked before, to spare the issuer; and after, since a rule may have come meanwhile."""
+        try:
+            return self._leniency.before_asking(token)
+        except TokenRejected as rejected:
+            self.meters.count("rejected", rejected.code)
+            raise
 
     def _alarm(self, reason: str) -> None:
         """Once for each time that the lease lapses."""
         proven_at = self._replica.lease.proven_at
-        if self._alarmed != proven_at:
-            self._alarmed = proven_at
+        with self._alarm_lock:
+            known, self._alarmed = self._alarmed, proven_at
+        if known != proven_at:
             _log.error("%s accepts tokens WITHOUT A LEASE: %s", self._config.name, reason)
 
     # --- what it says of itself -----------------------------------------------------------------
@@ -257,6 +281,11 @@ class VerifierAgent:
             "rules": self._replica.state.counts(),
             "meters": self.meters.snapshot(),
         }
+
+    def lease_remaining(self) -> float:
+        """Seconds until the lease lapses; 0 without one."""
+        until = self._replica.vouched_until(None, self._clocks.wall())
+        return 0.0 if until is None else max(0.0, (until - self._clocks.lease()) / 1e9)
 
     @property
     def config(self) -> AgentConfig:
@@ -294,6 +323,7 @@ class VerifierAgent:
         if self._introspector is not None:
             await self._introspector.start()
         self._follower = self._feed(self._replica)
+        self._watch.open()
         self._watching = asyncio.create_task(self._keep_watch(), name=f"{self._config.name}-watch")
         await self._follower.start()
         return await self._follower.wait_live(timeout)
@@ -303,6 +333,7 @@ class VerifierAgent:
         if self._watching is not None:
             watching, self._watching = self._watching, None
             await end(watching)
+        self._watch.close()
         if self._follower is not None:
             follower, self._follower = self._follower, None
             await follower.stop()
@@ -316,6 +347,7 @@ class VerifierAgent:
     async def _keep_watch(self) -> None:
         seen = -1
         while True:
+            await self._watch.wanted()
             generation = self._replica.state.generation
             self._watch.sweep(changed=generation != seen)
             seen = generation

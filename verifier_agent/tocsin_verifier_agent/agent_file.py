@@ -7,10 +7,10 @@ bus credentials, stays in a file of its own beside it.
 from __future__ import annotations
 
 import os
+import stat
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct, ValidationError, convert
 
@@ -18,12 +18,15 @@ from tocsin_revocation_bus.core.trust import PinnedRoots
 from tocsin_revocation_bus.jetstream.connection import BusAddress, check_credentials
 from tocsin_schemas.errors import ConfigurationError
 from tocsin_schemas.keyset import Thumbprint
+from tocsin_verifier_agent import endpoint
 from tocsin_verifier_agent.core.leniency import OnStale
 
 FILE_VARIABLE = "TOCSIN_FILE"
 MAX_FILE_BYTES = 64 * 1024
+MAX_SECRET_BYTES = 4 * 1024
 
 Name = Annotated[str, Meta(min_length=1, max_length=1024)]
+PathName = Annotated[str, Meta(pattern=r"^[^\x00]{1,1024}\Z")]
 
 
 class RootsSection(Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,8 +40,8 @@ class BusSection(Struct, frozen=True, forbid_unknown_fields=True):
     """Where NATS is. Paths are relative to the file."""
 
     servers: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=32)]
-    credentials: str | None = None
-    ca: str | None = None
+    credentials: PathName | None = None
+    ca: PathName | None = None
 
 
 class PolicySection(Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,8 +69,8 @@ class IntrospectionSection(Struct, frozen=True, forbid_unknown_fields=True):
 
     url: Annotated[str, Meta(min_length=1, max_length=1024)]
     client_id: Name
-    client_secret_file: Name
-    ca: str | None = None
+    client_secret_file: PathName
+    ca: PathName | None = None
 
 
 class AgentFile(Struct, frozen=True, forbid_unknown_fields=True):
@@ -84,7 +87,7 @@ class AgentFile(Struct, frozen=True, forbid_unknown_fields=True):
     policy: PolicySection = PolicySection()
     issuers: Annotated[tuple[IssuerSection, ...], Meta(max_length=32)] = ()
     introspection: IntrospectionSection | None = None
-    sidecar: Name | None = None
+    sidecar: PathName | None = None
 
     def pinned(self) -> PinnedRoots:
         """The roots to trust."""
@@ -117,9 +120,12 @@ class AgentFile(Struct, frozen=True, forbid_unknown_fields=True):
             raise ConfigurationError("file_malformed", "the file has no section introspection")
         path = folder / self.introspection.client_secret_file
         check_credentials(path)
-        secret = path.read_text("utf-8", "replace").strip()
-        if not secret:
-            raise ConfigurationError("credentials_malformed", f"{path}: the file is empty")
+        try:
+            secret = _read_bounded(path, MAX_SECRET_BYTES).decode("utf-8").strip()
+        except (OSError, ValueError):
+            secret = ""
+        if not secret or not secret.isprintable():
+            raise ConfigurationError("credentials_malformed", f"{path}: no secret in one line")
         return secret
 
 
@@ -144,19 +150,19 @@ def read(path: Path) -> AgentFile:
     """
     try:
         mode = path.stat().st_mode
-        text = path.read_bytes()[: MAX_FILE_BYTES + 1]
+        text = _read_bounded(path, MAX_FILE_BYTES)
     except OSError:
         raise ConfigurationError("file_missing", f"{path}: cannot read the file") from None
+    except ValueError:
+        raise ConfigurationError("file_malformed", f"{path}: too large") from None
     if mode & 0o077:
         raise ConfigurationError("file_mode", f"{path}: open to others; chmod 600")
-    if len(text) > MAX_FILE_BYTES:
-        raise ConfigurationError("file_malformed", f"{path}: too large")
     try:
-        members = tomllib.loads(text.decode("utf-8"))
-        parsed = convert(members, AgentFile)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError) as error:
-        first_line = str(error).splitlines()[0]
-        raise ConfigurationError("file_malformed", f"{path}: {first_line}") from None
+        parsed = convert(tomllib.loads(text.decode("utf-8")), AgentFile)
+    except (ValueError, ValidationError) as error:  # a number of 5,000 digits is a ValueError
+        raise ConfigurationError("file_malformed", f"{path}: {_one_line(error)}") from None
+    except RecursionError:
+        raise ConfigurationError("file_malformed", f"{path}: nested too deeply") from None
     fault = _contradiction(parsed)
     if fault is not None:
         raise ConfigurationError("file_malformed", f"{path}: {fault}")
@@ -169,20 +175,30 @@ def _contradiction(parsed: AgentFile) -> str | None:
         return "roots.threshold cannot be met"
     if len(set(issuers)) != len(issuers):
         return "an issuer stands twice"
-    if parsed.introspection is not None and not _is_safe(parsed.introspection.url):
-        return "introspection.url must be https, or http on loopback"
-    if parsed.policy.on_stale == "introspect" and parsed.introspection is None:
+    if parsed.introspection is not None:
+        wrong = endpoint.fault_of(parsed.introspection.url)
+        if wrong is not None:
+            return f"introspection.url {wrong}"
+    elif parsed.policy.on_stale == "introspect":
         return 'on_stale = "introspect" needs a section introspection'
     return None
 
 
-def _is_safe(url: str) -> bool:
-    """Whether a token may be sent there."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-    except ValueError:
-        return False
-    if parts.scheme == "https":
-        return bool(host)
-    return parts.scheme == "http" and host in {"127.0.0.1", "::1", "localhost"}
+def _read_bounded(path: Path, most: int) -> bytes:
+    """The whole of a regular file.
+
+    Raises:
+        OSError: it cannot be read, or is not a file.
+        ValueError: it has more than ``most`` bytes.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError("not a file")
+    with path.open("rb") as file:
+        text = file.read(most + 1)
+    if len(text) > most:
+        raise ValueError("too large")
+    return text
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

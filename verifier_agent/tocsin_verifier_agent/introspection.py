@@ -1,133 +1,226 @@
 """Asking the issuer about a token (RFC 7662), for agents that may while they cannot prove anything.
 
 Questions about one token that are asked at one time become one request; there is a bound on how
-many are under way, so that an outage of the bus does not become one of the issuer.
+many are under way, so that an outage of the bus does not become one of the issuer. No answer is
+kept.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
+import threading
+from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+from urllib.parse import quote_plus
 
 import httpx
 
+from tocsin_revocation_bus.tasks import end
 from tocsin_schemas import strict_json
-from tocsin_schemas.errors import AgentStale, EncodingRejected, TokenRejected
+from tocsin_schemas.errors import (
+    AgentStale,
+    ConfigurationError,
+    EncodingRejected,
+    TokenRejected,
+)
+from tocsin_verifier_agent import endpoint
 from tocsin_verifier_agent.meters import Meters
 
 TIMEOUT_S = 2.0
 MAX_UNDER_WAY = 32
 MAX_ANSWER_BYTES = 64 * 1024
+# No compression: a small answer must not become a large one.
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
+
+Outcome = Literal["active", "inactive", "failed", "busy", "stopped"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntrospectionClient:
-    """Where the endpoint is, and the client that asks. ``ca`` is a file of PEM certificates."""
+    """Where the endpoint is, and the client that asks. ``ca`` is a file of PEM certificates.
+
+    Raises:
+        ConfigurationError: ``introspection_url`` where a token must not be sent there.
+    """
 
     url: str
     client_id: str
     client_secret: str
     ca: Path | None = None
 
+    def __post_init__(self) -> None:
+        fault = endpoint.fault_of(self.url)
+        if fault is not None:
+            raise ConfigurationError("introspection_url", f"the introspection URL {fault}")
+
     def __repr__(self) -> str:
         return f"IntrospectionClient(url={self.url!r}, client_id={self.client_id!r})"
 
 
 class Introspector:
-    """Asks on one event loop, for callers on any thread."""
+    """Asks on one event loop, for callers on any thread.
+
+    Raises:
+        ConfigurationError: ``ca_unusable`` where ``client.ca`` is no file of certificates.
+    """
 
     def __init__(self, client: IntrospectionClient, meters: Meters) -> None:
         self._client = client
         self._meters = meters
+        self._tls = _tls_of(client)
+        self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._http: httpx.AsyncClient | None = None
-        self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._waiting: dict[str, list[Future[None]]] = {}
+        self._requests: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Ask on this event loop from now on."""
-        self._loop = asyncio.get_running_loop()
-        ca = self._client.ca
-        verify = True if ca is None else ssl.create_default_context(cafile=str(ca))
+        client = self._client
         self._http = httpx.AsyncClient(
-            auth=httpx.BasicAuth(self._client.client_id, self._client.client_secret),
-            verify=verify,
+            # RFC 6749 section 2.3.1: form-encoded before they are joined by a colon.
+            auth=httpx.BasicAuth(quote_plus(client.client_id), quote_plus(client.client_secret)),
+            headers=_HEADERS,
+            verify=True if self._tls is None else self._tls,
             timeout=TIMEOUT_S,
+            follow_redirects=False,
             trust_env=False,
         )
+        self._loop = asyncio.get_running_loop()
 
     async def stop(self) -> None:
-        """Give up what is under way."""
-        self._loop = None
-        for task in tuple(self._under_way.values()):
-            task.cancel()
-        if self._http is not None:
-            await self._http.aclose()
+        """Give up what is under way; whoever waits gets an answer."""
+        with self._lock:
+            self._loop = None
+            waiting, self._waiting = self._waiting, {}
+        for futures in waiting.values():
+            self._settle(futures, "stopped")
+        await end(*self._requests)
+        http, self._http = self._http, None
+        if http is not None:
+            await http.aclose()
 
-    def ask(self, token: str) -> Future[None]:
-        """A future that succeeds if the issuer says that the token is active.
+    async def ask(self, token: str) -> None:
+        """Return if the issuer says that the token is active; on any event loop.
 
-        It fails with:
+        Raises:
             TokenRejected: ``inactive``.
             AgentStale: ``introspection_failed``, ``introspection_busy`` or
                 ``introspection_stopped``.
         """
-        if self._loop is None or self._loop.is_closed():
-            failed: Future[None] = Future()
-            failed.set_exception(AgentStale("introspection_stopped"))
-            return failed
-        return asyncio.run_coroutine_threadsafe(self._joined(token), self._loop)
-
-    def wait_for(self, token: str) -> None:
-        """Ask and wait, on a thread that is not the asking loop's.
-
-        Raises:
-            TokenRejected: as :meth:`ask`.
-            AgentStale: as :meth:`ask`.
-        """
-        if asyncio._get_running_loop() is self._loop and self._loop is not None:
-            raise AgentStale("introspection_blocks")
         try:
-            self.ask(token).result(2 * TIMEOUT_S)
+            async with asyncio.timeout(2 * TIMEOUT_S):
+                await asyncio.wrap_future(self._asked(token))
         except TimeoutError:
             raise AgentStale("introspection_failed") from None
 
-    async def _joined(self, token: str) -> None:
-        task = self._under_way.get(token)
-        if task is None:
-            if len(self._under_way) >= MAX_UNDER_WAY:
-                self._meters.count("introspected", "busy")
-                raise AgentStale("introspection_busy")
-            task = self._under_way[token] = asyncio.ensure_future(self._request(token))
-            task.add_done_callback(lambda _: self._under_way.pop(token, None))
-        await asyncio.shield(task)
+    def ask_blocking(self, token: str) -> None:
+        """As :meth:`ask`, for threads without an event loop.
 
-    async def _request(self, token: str) -> None:
-        if self._http is None:
-            raise AgentStale("introspection_stopped")
-        form = {"token": token, "token_type_hint": "access_token"}
+        Raises:
+            AgentStale: also ``introspection_blocks``, on the asking loop's own thread, which would
+                wait for itself.
+        """
+        try:
+            here = asyncio.get_running_loop()
+        except RuntimeError:
+            here = None
+        if here is not None and here is self._loop:
+            raise AgentStale("introspection_blocks")
+        try:
+            self._asked(token).result(2 * TIMEOUT_S)
+        except TimeoutError:
+            raise AgentStale("introspection_failed") from None
+
+    def _asked(self, token: str) -> Future[None]:
+        future: Future[None] = Future()
+        with self._lock:
+            refused = self._join(token, future)
+        if refused is not None:
+            self._settle([future], refused)
+        return future
+
+    def _join(self, token: str, future: Future[None]) -> Outcome | None:
+        """Wait with those who have asked already, or be the first; or say why not."""
+        loop = self._loop
+        if loop is None:
+            return "stopped"
+        if token in self._waiting:
+            self._waiting[token].append(future)
+            return None
+        if len(self._waiting) >= MAX_UNDER_WAY:
+            return "busy"
+        self._waiting[token] = [future]  # before the loop's thread can look
+        try:
+            loop.call_soon_threadsafe(self._begin, token)
+        except RuntimeError:  # the loop has been closed, and nobody stopped us before
+            del self._waiting[token]
+            return "stopped"
+        return None
+
+    def _settle(self, futures: Iterable[Future[None]], outcome: Outcome) -> None:
+        """Each gets an error of its own: one that many raise would gather all their tracebacks."""
+        for future in futures:
+            self._meters.count("introspected", outcome)
+            if not future.set_running_or_notify_cancel():
+                continue
+            if outcome == "active":
+                future.set_result(None)
+            elif outcome == "inactive":
+                future.set_exception(TokenRejected("inactive"))
+            else:
+                future.set_exception(AgentStale(f"introspection_{outcome}"))
+
+    # --- on the asking loop ---------------------------------------------------------------------
+
+    def _begin(self, token: str) -> None:
+        if self._http is not None and token in self._waiting:
+            request = asyncio.create_task(self._request(self._http, token))
+            self._requests.add(request)
+            request.add_done_callback(self._requests.discard)
+
+    async def _request(self, http: httpx.AsyncClient, token: str) -> None:
+        outcome: Outcome = "failed"
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                active = await self._active(self._http, form)
-        except (httpx.HTTPError, TimeoutError, EncodingRejected, AgentStale):
-            self._meters.count("introspected", "failed")
-            raise AgentStale("introspection_failed") from None
-        self._meters.count("introspected", "active" if active else "inactive")
-        if not active:
-            raise TokenRejected("inactive")
+                outcome = "active" if await self._active(http, token) else "inactive"
+        except (httpx.HTTPError, httpx.StreamError, TimeoutError, EncodingRejected, _NoAnswer):
+            pass
+        finally:
+            with self._lock:
+                futures = self._waiting.pop(token, [])
+            self._settle(futures, outcome)
 
-    async def _active(self, http: httpx.AsyncClient, form: dict[str, str]) -> bool:
+    async def _active(self, http: httpx.AsyncClient, token: str) -> bool:
+        form = {"token": token, "token_type_hint": "access_token"}
         async with http.stream("POST", self._client.url, data=form) as answer:
-            body = b""
-            async for chunk in answer.aiter_bytes():
+            if answer.status_code != 200:
+                raise _NoAnswer
+            body = bytearray()
+            async for chunk in answer.aiter_raw():
                 body += chunk
                 if len(body) > MAX_ANSWER_BYTES:
-                    raise AgentStale("introspection_failed")
-        if answer.status_code != 200:
-            raise AgentStale("introspection_failed")
-        active = strict_json.loads_object(body).get("active")
+                    raise _NoAnswer
+        active = strict_json.loads_object(bytes(body)).get("active")
         if type(active) is not bool:
-            raise AgentStale("introspection_failed")
+            raise _NoAnswer
         return active
+
+
+class _NoAnswer(Exception):
+    """What came back is no answer to the question."""
+
+
+def _tls_of(client: IntrospectionClient) -> ssl.SSLContext | None:
+    if client.ca is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=str(client.ca))
+    except (OSError, ValueError):  # ssl.SSLError is an OSError
+        raise ConfigurationError(
+            "ca_unusable", f"{client.ca}: not a file of PEM certificates"
+        ) from None

@@ -12,17 +12,19 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from tocsin_revocation_bus.clocks import lease_clock
 from tocsin_revocation_bus.core.replica import AgentState
 from tocsin_verifier_agent.agent import VerifierAgent
 from tocsin_verifier_agent.meters import Meter
 
 _COUNTERS: Final[dict[Meter, tuple[str, str]]] = {
-    "rejected": ("tocsin_agent_rejected", "Tokens refused (401), by code."),
-    "stale": ("tocsin_agent_stale", "Requests refused for want of a lease (503), by reason."),
+    "rejected": ("tocsin_agent_rejected", "Tokens that the agent itself refused (401), by code."),
+    "stale": (
+        "tocsin_agent_stale",
+        "Tokens of which nothing could be proven: answered 503, or asked of the issuer.",
+    ),
     "accepted_unproven": (
         "tocsin_agent_accepted_unproven",
-        "Tokens accepted without a lease because on_stale says so, by reason. ALARM.",
+        "Tokens accepted without a proof because on_stale says so, by reason. ALARM.",
     ),
     "would_deny": ("tocsin_agent_would_deny", "Verdicts that observe mode did not enforce."),
     "introspected": ("tocsin_agent_introspected", "Questions to the issuer, by outcome."),
@@ -42,8 +44,7 @@ class AgentCollector(Collector):
         live = GaugeMetricFamily("tocsin_agent_live", "1 with a lease, else 0.", labels=["reason"])
         live.add_metric([status.reason], float(status.state is AgentState.LIVE))
         yield live
-        until = replica.valid_until()
-        remaining = 0.0 if until is None else max(0.0, (until - lease_clock()) * 1e-9)
+        remaining = agent.lease_remaining()
         yield _gauge("tocsin_agent_lease_remaining_seconds", "Until the lease lapses.", remaining)
         head = replica.head
         yield _gauge("tocsin_agent_head", "n of the newest record applied.", head.n if head else 0)

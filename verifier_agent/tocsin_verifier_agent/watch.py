@@ -3,31 +3,46 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from tocsin_schemas.errors import AgentStale, TokenRejected
 from tocsin_verifier_agent.core.verified import Verified
+from tocsin_verifier_agent.feed import Clocks
 
 Refusal = TokenRejected | AgentStale
+_log = logging.getLogger("tocsin.agent")
 
 
 class _Watched:
-    """One connection's token; ``valid_until`` is when it must be looked at again in any case."""
+    """One connection's token; ``due`` is when to look again in any case, on the lease clock."""
+
+    __slots__ = ("due", "refused", "verify")
 
     def __init__(self, verify: Callable[[], Verified], refused: Callable[[Refusal], None]) -> None:
         self.verify = verify
         self.refused = refused
-        self.valid_until = 0.0
+        self.due = 0
 
 
 class TokenWatch:
-    """Looks at all watched tokens after each change of the state, and when their time is up."""
+    """Looks at all watched tokens after each change of the state, and when their time is up.
 
-    def __init__(self, wall_clock: Callable[[], float]) -> None:
-        self._wall_clock = wall_clock
+    That is counted on the lease clock: a wall clock that is set back must not make a connection
+    outlive the lease.
+    """
+
+    def __init__(self, clocks: Clocks) -> None:
+        self._clocks = clocks
         self._lock = threading.Lock()
         self._watched: set[_Watched] = set()
+        self._sweeps_on: asyncio.AbstractEventLoop | None = None
+        self._wanted = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._watched)
 
     async def until_refused(self, verify: Callable[[], Verified]) -> Refusal:
         """Return why ``verify`` refuses, as soon as it does. Any number may wait, on any loop."""
@@ -39,18 +54,17 @@ class TokenWatch:
                 refusal.set_result(found)
 
         def refused(found: Refusal) -> None:
-            if not loop.is_closed():
+            with suppress(RuntimeError):  # that loop is closed, and nobody waits on it
                 loop.call_soon_threadsafe(settle, found)
 
         watched = _Watched(verify, refused)
-        with self._lock:
-            self._watched.add(watched)
+        if not self._add(watched):
+            return AgentStale("not_running")
         try:
-            _look(watched)
+            self._look(watched)
             return await refusal
         finally:
-            with self._lock:
-                self._watched.discard(watched)
+            self._discard(watched)
 
     def sweep(self, *, changed: bool) -> None:
         """Look at all of them if the state has ``changed``, else at those whose time is up."""
@@ -58,14 +72,60 @@ class TokenWatch:
             return
         with self._lock:
             watched = tuple(self._watched)
-        wall = self._wall_clock()
+        now = self._clocks.lease()
         for one in watched:
-            if changed or wall >= one.valid_until:
-                _look(one)
+            if changed or now >= one.due:
+                self._look(one)
 
+    def open(self) -> None:
+        """From now on :meth:`sweep` is called every now and then, in the running event loop."""
+        with self._lock:
+            self._sweeps_on = asyncio.get_running_loop()
+            self._wanted = asyncio.Event()  # one belongs to the loop that first waits for it
 
-def _look(watched: _Watched) -> None:
-    try:
-        watched.valid_until = watched.verify().valid_until
-    except (TokenRejected, AgentStale) as refusal:
+    async def wanted(self) -> None:
+        """Wait until there is something to look at; thousands of agents may share a machine."""
+        while not self._watched:
+            self._wanted.clear()
+            await self._wanted.wait()
+
+    def close(self) -> None:
+        """Refuse all, now and from now on: nobody looks at them any more."""
+        with self._lock:
+            self._sweeps_on = None
+            watched, self._watched = self._watched, set()
+        for one in watched:
+            one.refused(AgentStale("not_running"))
+
+    def _add(self, watched: _Watched) -> bool:
+        with self._lock:
+            if self._sweeps_on is None:
+                return False
+            self._watched.add(watched)  # before that loop can look
+            try:
+                self._sweeps_on.call_soon_threadsafe(self._wanted.set)
+            except RuntimeError:  # it is closed, and nobody called close() before
+                self._watched.discard(watched)
+                return False
+            return True
+
+    def _look(self, watched: _Watched) -> None:
+        """No fault of one may keep the others from being looked at."""
+        wall = self._clocks.wall()
+        try:
+            left_s = watched.verify().valid_until - wall
+        except (TokenRejected, AgentStale) as refusal:
+            self._refuse(watched, refusal.with_traceback(None))
+        except Exception as error:
+            _log.error("a connection cannot be watched: %s", type(error).__name__)
+            self._refuse(watched, AgentStale("unwatched"))
+        else:
+            watched.due = self._clocks.lease() + int(left_s * 1e9)
+
+    def _refuse(self, watched: _Watched, refusal: Refusal) -> None:
+        self._discard(watched)
         watched.refused(refusal)
+
+    def _discard(self, watched: _Watched) -> None:
+        with self._lock:
+            self._watched.discard(watched)

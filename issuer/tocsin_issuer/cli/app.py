@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from tocsin_issuer.cli import audit, demo, issuer, keys, revoke, token, up
+from tocsin_issuer.cli import audit, demo, issuer, issuers, keys, revoke, sidecar, token, up
 from tocsin_schemas.errors import TocsinError
 
 app = typer.Typer(
@@ -18,7 +18,9 @@ app = typer.Typer(
 app.command("up")(up.up)
 app.command("demo")(demo.demo)
 app.command("revoke")(revoke.revoke)
+app.command("sidecar")(sidecar.sidecar)
 app.add_typer(issuer.app, name="issuer")
+app.add_typer(issuers.app, name="issuers")
 app.add_typer(keys.app, name="keys")
 app.add_typer(audit.app, name="audit")
 app.add_typer(token.app, name="token")

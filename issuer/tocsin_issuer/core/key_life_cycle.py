@@ -13,6 +13,7 @@ from msgspec import structs
 
 from tocsin_schemas.claims import EXP_LEEWAY_S
 from tocsin_schemas.errors import RequestRejected
+from tocsin_schemas.issuer_profile import ForeignIssuer
 from tocsin_schemas.keyset import Keyset, KeysetKey
 
 RETIRE_GRACE_S = 60  # for a replica of the issuer that has not yet heard of a rotation
@@ -186,4 +187,27 @@ def next_keyset(
         issued_at=now,
         expires_at=expires_at,
         keys=(*keys, added),
+    )
+
+
+def with_foreign_issuers(
+    keyset: Keyset,
+    foreign: tuple[ForeignIssuer, ...],
+    *,
+    max_token_life_s: int | None,
+    now: int,
+) -> Keyset | None:
+    """The keyset that names these foreign issuers and allows tokens of that life (seconds), or None
+    where that is the one given. Keys, windows and the date of its end stay.
+    """
+    allowed = max(keyset.policy.max_token_life_s, max_token_life_s or 0)
+    policy = structs.replace(keyset.policy, max_token_life_s=allowed)
+    if (foreign, policy) == (keyset.foreign_issuers, keyset.policy):
+        return None
+    return structs.replace(
+        keyset,
+        version=keyset.version + 1,
+        issued_at=min(now, keyset.expires_at - 1),
+        policy=policy,
+        foreign_issuers=foreign,
     )

@@ -1,4 +1,4 @@
-"""``/admin/revocations``: by token, session, subject, client, or everything."""
+"""``/admin/revocations``: by token, session, subject, client, foreign key, or everything."""
 
 from typing import Annotated, Literal
 
@@ -15,6 +15,7 @@ from tocsin_schemas.errors import RequestRejected, TokenRejected
 from tocsin_schemas.jws import MAX_JWS_LENGTH
 
 Identifier = Annotated[str, Field(min_length=1, max_length=255)]
+IssuerName = Annotated[str, Field(min_length=1, max_length=1024)]
 
 
 class _Request(BaseModel):
@@ -23,7 +24,13 @@ class _Request(BaseModel):
     reason: Annotated[str, Field(pattern="^[a-z0-9-]{1,48}$")] = "admin"
 
 
-class ByToken(_Request):
+class _Named(_Request):
+    """``iss`` is whose it is; ours where it is missing."""
+
+    iss: IssuerName | None = None
+
+
+class ByToken(_Named):
     """A token by its text, which must be one of ours, or by ``jti`` and ``exp``."""
 
     by: Literal["token"]
@@ -34,42 +41,52 @@ class ByToken(_Request):
     @model_validator(mode="after")
     def _one_way(self) -> "ByToken":
         by_name = self.jti is not None and self.exp is not None
-        neither = self.jti is None and self.exp is None
-        if not (by_name if self.token is None else neither):
+        nothing_more = self.jti is None and self.exp is None and self.iss is None
+        if not (by_name if self.token is None else nothing_more):
             raise ValueError("either token, or jti and exp")
         return self
 
 
-class BySession(_Request):
+class BySession(_Named):
     """A session."""
 
     by: Literal["session"]
     sid: Identifier
 
 
-class BySubject(_Request):
+class BySubject(_Named):
     """Everything of a subject, so far."""
 
     by: Literal["subject"]
     sub: Identifier
 
 
-class ByClient(_Request):
+class ByClient(_Named):
     """Everything of a client, so far."""
 
     by: Literal["client"]
     client_id: Identifier
 
 
+class ByKey(_Request):
+    """A foreign issuer's key, by its RFC 7638 thumbprint; ours are under ``/admin/keys``."""
+
+    by: Literal["key"]
+    iss: IssuerName
+    kid: Annotated[str, Field(pattern="^[A-Za-z0-9_-]{43}$")]
+
+
 class OfAll(_Request):
-    """Everything of everybody, so far."""
+    """Everything of everybody and of every issuer, so far."""
 
     by: Literal["all"]
 
 
 class RevocationRequest(
     RootModel[
-        Annotated[ByToken | BySession | BySubject | ByClient | OfAll, Field(discriminator="by")]
+        Annotated[
+            ByToken | BySession | BySubject | ByClient | ByKey | OfAll, Field(discriminator="by")
+        ]
     ]
 ):
     """What to revoke."""
@@ -92,18 +109,35 @@ async def _revoke(context: IssuerContext, body: RevocationRequest) -> Emission:
     match body.root:
         case ByToken() as wanted:
             return await context.revocations.revoke_tokens(
-                [_named(context, wanted)], wanted.reason, "admin"
+                [_named(context, wanted)], wanted.reason, "admin", iss=_foreign(context, wanted)
             )
         case BySession() as wanted:
             return await context.revocations.revoke_sessions(
-                [wanted.sid], wanted.reason, "admin", bound_s=context.bound_s()
+                [wanted.sid],
+                wanted.reason,
+                "admin",
+                bound_s=context.bound_s(),
+                iss=_foreign(context, wanted),
             )
         case BySubject() as wanted:
-            return await context.cutoffs.subject(wanted.sub, wanted.reason, "admin")
+            return await context.cutoffs.subject(
+                wanted.sub, wanted.reason, "admin", iss=_foreign(context, wanted)
+            )
         case ByClient() as wanted:
-            return await context.cutoffs.client(wanted.client_id, wanted.reason, "admin")
+            return await context.cutoffs.client(
+                wanted.client_id, wanted.reason, "admin", iss=_foreign(context, wanted)
+            )
+        case ByKey() as wanted:
+            return await context.revocations.revoke_foreign_key(
+                wanted.iss, wanted.kid, wanted.reason, "admin"
+            )
         case OfAll() as wanted:
             return await context.cutoffs.everything(wanted.reason, "admin")
+
+
+def _foreign(context: IssuerContext, wanted: _Named) -> str | None:
+    """None is ours, by its name as well as without one."""
+    return None if wanted.iss == context.config.iss else wanted.iss
 
 
 def _named(context: IssuerContext, wanted: ByToken) -> tuple[str, int]:

@@ -1,12 +1,9 @@
 """The token endpoint (RFC 6749 section 3.2): ``refresh_token`` and ``client_credentials``."""
 
-import base64
-import binascii
-from urllib.parse import unquote_plus
-
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 
+from tocsin_issuer.http.client_authentication import authenticate_client, invalid_client
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.http.strict_body import read_form
 from tocsin_issuer.http.token_answer import token_answer
@@ -24,18 +21,13 @@ def token_router(context: IssuerContext) -> APIRouter:
     async def token(request: Request) -> JSONResponse:
         """Issue a token for a grant."""
         form = await read_form(request)
-        credentials = _credentials(request, form)
-        client = None
-        if credentials is not None:
-            client = await context.clients.authenticate(*credentials)
-            if client is None:
-                raise _invalid_client()
+        client = await authenticate_client(context, request, form)
         match form.get("grant_type"):
             case "refresh_token":
                 return await _refresh(context, form, client)
             case "client_credentials":
                 if client is None:
-                    raise _invalid_client()
+                    raise invalid_client()
                 return await _client_token(context, form, client)
             case None:
                 raise RequestRejected("invalid_request", "grant_type is missing")
@@ -90,7 +82,7 @@ async def _client_token(
         )
     except RequestRejected as rejected:
         if rejected.code == "client_disabled":
-            raise _invalid_client() from None
+            raise invalid_client() from None
         raise
     answer = {
         "access_token": minted.token,
@@ -99,29 +91,3 @@ async def _client_token(
         "scope": " ".join(scopes),
     }
     return JSONResponse(answer)
-
-
-def _credentials(request: Request, form: dict[str, str]) -> tuple[str, str] | None:
-    """Id and secret by one method (RFC 6749 section 2.3.1): the header or the form, never both."""
-    values = request.headers.getlist("authorization")
-    if not values:
-        if "client_secret" not in form:
-            return None
-        return form.get("client_id", ""), form["client_secret"]
-    scheme, _, text = values[0].partition(" ")
-    if len(values) != 1 or scheme.lower() != "basic":
-        raise _invalid_client()
-    if "client_secret" in form:
-        raise RequestRejected("invalid_request", "the client authenticates in two ways")
-    try:
-        pair = base64.b64decode(text, validate=True).decode()
-    except (binascii.Error, ValueError):
-        raise _invalid_client() from None
-    client_id, colon, secret = pair.partition(":")
-    if not colon or form.get("client_id", unquote_plus(client_id)) != unquote_plus(client_id):
-        raise _invalid_client()
-    return unquote_plus(client_id), unquote_plus(secret)
-
-
-def _invalid_client() -> RequestRejected:
-    return RequestRejected("invalid_client", "client authentication failed", status=401)

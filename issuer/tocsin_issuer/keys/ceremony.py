@@ -13,6 +13,7 @@ from tocsin_issuer.keys.signer import PrivateKeySigner, generate
 from tocsin_schemas import keyset as keysets
 from tocsin_schemas.claims import EXP_LEEWAY_S
 from tocsin_schemas.errors import ConfigurationError
+from tocsin_schemas.issuer_profile import ForeignIssuer
 from tocsin_schemas.jws import Signer
 from tocsin_schemas.keyset import MAX_KEYSET_LIFE_S, Keyset, KeysetKey, Policy, RootSet
 from tocsin_schemas.signed_document import SignedDocument
@@ -134,6 +135,7 @@ def init(
     alg: str = "RS256",
     roots: int = 1,
     threshold: int = 1,
+    foreign_issuers: tuple[ForeignIssuer, ...] = (),
 ) -> Keyset:
     """Make a new issuer: roots, ledger key, an active and a standby token key, the first keyset.
 
@@ -170,6 +172,7 @@ def init(
                 entry(ledger, "ledger", now, until, life),
                 *(entry(token, "token", now, until, life) for token in tokens),
             ),
+            foreign_issuers=foreign_issuers,
         )
         signers: list[Signer] = list(root_keys)
         folder.keep_keyset(keysets.sign(keyset, signers))

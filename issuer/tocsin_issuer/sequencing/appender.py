@@ -6,9 +6,9 @@ from nats.aio.client import Client
 
 from tocsin_issuer.core.sequencer import Append, Committed, Decision, ReadBack, Sequencer, StepDown
 from tocsin_revocation_bus.clocks import lease_clock, wall_clock
+from tocsin_revocation_bus.jetstream.backoff import Backoff
 from tocsin_revocation_bus.jetstream.direct_get import ReadFailed, read_one
 from tocsin_revocation_bus.jetstream.fenced_publish import PubAck, publish
-from tocsin_revocation_bus.jetstream.backoff import Backoff
 from tocsin_revocation_bus.jetstream.streams import last_sequence
 from tocsin_schemas.errors import ConfigurationError, TocsinError
 

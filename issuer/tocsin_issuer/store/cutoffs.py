@@ -1,10 +1,12 @@
 """Cutoffs: everything of a subject, a client, or everybody, issued before now."""
 
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any, Final
 
 from redis.asyncio import Redis
 
+from tocsin_issuer.foreign.known_issuers import NO_FOREIGN_ISSUERS, KnownIssuers
 from tocsin_issuer.store import event_text, names, scripts
 from tocsin_issuer.store.event_text import Cutoff
 from tocsin_issuer.store.outbox import Emission, Outbox
@@ -25,12 +27,18 @@ _CLIENT_AHEAD_S: Final = MAX_CUTOFF_AHEAD_S - 1
 _ALL_AHEAD_S: Final = MAX_CUTOFF_AHEAD_S
 
 _FOR_EVER: Final = 0
+_NOTHING_MINTED: Final = "tocsin:foreign-last-iat:"
+_FOREIGN_SUBJECT: Final = "tocsin:foreign-cutoff:sub:"
+_FOREIGN_CLIENT: Final = "tocsin:foreign-cutoff:client:"
 _EPOCH_MARGIN_S: Final = 3600
 
 
 class Cutoffs:
     """Each method raises ``RequestRejected`` ``cutoff_ahead`` (429) where cutoffs of one scope
     follow each other so fast that the next one would lie too far ahead: wait a second, and repeat.
+
+    ``iss`` names one of the ``foreign`` issuers (``unknown_issuer``, 404, for any other); without
+    it, subject and client are ours. A foreign issuer's sessions are its own business.
     """
 
     def __init__(
@@ -40,19 +48,31 @@ class Cutoffs:
         *,
         max_token_life_s: int,
         session_absolute_s: int,
+        foreign: KnownIssuers = NO_FOREIGN_ISSUERS,
         event_id: Callable[[], str] = event_text.new_event_id,
     ) -> None:
         self._script = scripts.load(redis, "cutoff")
         self._outbox = outbox
-        self._rule_outlives_s = rule_until(max_token_life_s)
+        self._max_token_life_s = max_token_life_s
+        self._foreign = foreign
         self._epoch_life_s = session_absolute_s + _EPOCH_MARGIN_S
         self._event_id = event_id
 
-    async def subject(self, sub: str, reason: str, initiator: Initiator) -> Emission:
+    async def subject(
+        self, sub: str, reason: str, initiator: Initiator, iss: str | None = None
+    ) -> Emission:
         """Revoke every token of ``sub`` so far, and end all of its sessions."""
         event = SubjectRevokedBefore(
-            id=self._event_id(), reason=reason, initiator=initiator, sub=sub, before=0, until=0
+            id=self._event_id(),
+            reason=reason,
+            initiator=initiator,
+            sub=sub,
+            before=0,
+            until=0,
+            iss=iss,
         )
+        if iss is not None:
+            return await self._run_foreign(event, iss, _FOREIGN_SUBJECT, sub)
         keys = [
             names.LAST_IAT_OF_SUBJECT + sub,
             names.CUTOFF_OF_SUBJECT + sub,
@@ -60,7 +80,9 @@ class Cutoffs:
         ]
         return await self._run(event, keys, _SUBJECT_AHEAD_S, self._epoch_life_s)
 
-    async def client(self, client_id: str, reason: str, initiator: Initiator) -> Emission:
+    async def client(
+        self, client_id: str, reason: str, initiator: Initiator, iss: str | None = None
+    ) -> Emission:
         """Revoke every token that was issued to ``client_id`` so far, or in which it acts."""
         event = ClientRevokedBefore(
             id=self._event_id(),
@@ -69,17 +91,29 @@ class Cutoffs:
             client_id=client_id,
             before=0,
             until=0,
+            iss=iss,
         )
+        if iss is not None:
+            return await self._run_foreign(event, iss, _FOREIGN_CLIENT, client_id)
         keys = [names.LAST_IAT_OF_CLIENT + client_id, names.CUTOFF_OF_CLIENT + client_id]
         return await self._run(event, keys, _CLIENT_AHEAD_S)
 
     async def everything(self, reason: str, initiator: Initiator) -> Emission:
-        """Revoke every token so far, and end every session."""
+        """Revoke every token of every issuer so far, and end every session."""
         event = AllRevokedBefore(
             id=self._event_id(), reason=reason, initiator=initiator, before=0, until=0
         )
         keys = [names.LAST_IAT_OF_ALL, names.CUTOFF_OF_ALL, names.EPOCH_OF_ALL]
         return await self._run(event, keys, _ALL_AHEAD_S)
+
+    async def _run_foreign(self, event: Cutoff, iss: str, prefix: str, name: str) -> Emission:
+        """By the foreign issuer's clock no cutoff of ours can be counted, so it is by ours alone;
+        whoever compares allows for the difference. The issuer is hashed to one length: no name
+        and issuer of one scope run together into those of another.
+        """
+        self._foreign.require(iss)
+        scope = f"{sha256(iss.encode()).hexdigest()}:{name}"
+        return await self._run(event, [_NOTHING_MINTED + scope, prefix + scope], _SUBJECT_AHEAD_S)
 
     async def _run(
         self, event: Cutoff, keys: list[str], ahead_s: int, epoch_life_s: int = _FOR_EVER
@@ -89,7 +123,7 @@ class Cutoffs:
             args=[
                 event_text.cutoff_opening(event),
                 ahead_s,
-                self._rule_outlives_s,
+                rule_until(max(self._max_token_life_s, self._foreign.longest_life_s())),
                 event.id,
                 epoch_life_s,
             ],

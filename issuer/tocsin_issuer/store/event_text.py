@@ -82,9 +82,10 @@ def sessions_opening(event: SessionsRevoked) -> str:
     return strict_json.dumps([item]).decode().removesuffix("]}}]")
 
 
-def session_opening(sid: str) -> str:
+def session_opening(sid: str, iss: str | None = None) -> str:
     """The text of one session up to the value of ``until``; ``}`` follows it."""
-    return strict_json.dumps({"sid": sid}).decode().removesuffix("}") + ',"until":'
+    members = {"sid": sid} if iss is None else {"iss": iss, "sid": sid}
+    return strict_json.dumps(members).decode().removesuffix("}") + ',"until":'
 
 
 def _item(event: Event) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
+from tocsin_issuer.foreign.known_issuers import NO_FOREIGN_ISSUERS, KnownIssuers
 from tocsin_issuer.store import event_text, names, scripts
 from tocsin_issuer.store.outbox import Emission, Outbox
 from tocsin_issuer.store.sessions import SESSION_RULE_MARGIN_S
@@ -12,6 +13,7 @@ from tocsin_schemas.claims import EXP_LEEWAY_S, rule_until
 from tocsin_schemas.errors import RequestRejected
 from tocsin_schemas.events import (
     Initiator,
+    KeyRevoked,
     RevokedSession,
     RevokedToken,
     SessionsRevoked,
@@ -26,6 +28,8 @@ class Revocations:
     """Each writes to the outbox first, in the same step as everything else that it does.
 
     What is gone already can be revoked again: the event is the promise, not the deletion.
+    ``iss`` names one of the ``foreign`` issuers; without it, what is revoked is ours. Of a foreign
+    issuer we hold no session and no register, so the event is all there is.
     """
 
     def __init__(
@@ -34,16 +38,24 @@ class Revocations:
         outbox: Outbox,
         *,
         max_token_life_s: int,
+        foreign: KnownIssuers = NO_FOREIGN_ISSUERS,
         event_id: Callable[[], str] = event_text.new_event_id,
     ) -> None:
         self._outbox = outbox
         self._max_token_life_s = max_token_life_s
+        self._foreign = foreign
         self._event_id = event_id
         self._revoke_sessions = scripts.load(redis, "revoke_sessions")
         self._revoke_tokens = scripts.load(redis, "revoke_tokens")
 
     async def revoke_sessions(
-        self, sids: Sequence[str], reason: str, initiator: Initiator, *, bound_s: int
+        self,
+        sids: Sequence[str],
+        reason: str,
+        initiator: Initiator,
+        *,
+        bound_s: int,
+        iss: str | None = None,
     ) -> Emission:
         """End sessions, their refresh families, and all of their tokens.
 
@@ -51,57 +63,86 @@ class Revocations:
         token that was minted meanwhile.
 
         Raises:
-            RequestRejected: ``too_many`` (413).
+            RequestRejected: ``too_many`` (413) or ``unknown_issuer`` (404).
             LedgerRejected: ``event_malformed``: an id or reason that cannot stand in a record.
         """
         _check_number(sids)
+        life_s = self._life_s(iss)
         event = SessionsRevoked(
             id=self._event_id(),
             reason=reason,
             initiator=initiator,
-            sessions=tuple(RevokedSession(sid, 0) for sid in sids),
+            sessions=tuple(RevokedSession(sid, 0, iss) for sid in sids),
         )
         keys = [names.OUTBOX]
-        for sid in sids:
+        for sid in sids if iss is None else ():
             keys += [names.SESSION + sid, names.SESSION_TOKENS + sid]
         entry_id = await self._revoke_sessions(
             keys=keys,
             args=[
                 event_text.sessions_opening(event),
-                bound_s + self._max_token_life_s + SESSION_RULE_MARGIN_S,
+                bound_s + life_s + SESSION_RULE_MARGIN_S,
                 EXP_LEEWAY_S,
                 names.DENIED,
-                *map(event_text.session_opening, sids),
+                *(event_text.session_opening(sid, iss) for sid in sids),
             ],
         )
         self._outbox.announce()
         return Emission(event.id, str(entry_id))
 
     async def revoke_tokens(
-        self, tokens: Sequence[tuple[str, int]], reason: str, initiator: Initiator
+        self,
+        tokens: Sequence[tuple[str, int]],
+        reason: str,
+        initiator: Initiator,
+        *,
+        iss: str | None = None,
     ) -> Emission:
         """Revoke tokens, each given by its ``jti`` and its ``exp`` (seconds of UTC).
 
         Raises:
-            RequestRejected: ``too_many`` (413), or ``exp_too_late``: no token of ours lives that
-                long, and the rule would never go.
+            RequestRejected: ``too_many`` (413), ``unknown_issuer`` (404), or ``exp_too_late``: no
+                token lives that long, and the rule would never go.
             LedgerRejected: ``event_malformed``: an id or reason that cannot stand in a record.
         """
         _check_number(tokens)
-        rules = tuple(RevokedToken(jti, rule_until(exp)) for jti, exp in tokens)
+        life_s = self._life_s(iss)
+        rules = tuple(RevokedToken(jti, rule_until(exp), iss) for jti, exp in tokens)
         event = TokensRevoked(id=self._event_id(), reason=reason, initiator=initiator, tokens=rules)
         answer: Any = await self._revoke_tokens(
-            keys=[names.OUTBOX, *(names.DENIED + rule.jti for rule in rules)],
+            keys=[names.OUTBOX, *(names.DENIED + rule.jti for rule in rules if iss is None)],
             args=[
                 event_text.encode([event]),
-                rule_until(self._max_token_life_s) + _CLOCKS_APART_S,
+                rule_until(life_s) + _CLOCKS_APART_S,
                 *(rule.until for rule in rules),
             ],
         )
         if answer[0] != "ok":
-            raise RequestRejected(answer[0], "no token of this issuer lives that long")
+            raise RequestRejected(answer[0], "no token of that issuer lives that long")
         self._outbox.announce()
         return Emission(event.id, answer[1])
+
+    async def revoke_foreign_key(
+        self, iss: str, kid: str, reason: str, initiator: Initiator
+    ) -> Emission:
+        """Revoke a foreign issuer's key by its thumbprint, for good and for every issuer that
+        signs with it.
+
+        Raises:
+            RequestRejected: ``unknown_issuer`` (404) or ``key_is_ours`` (409).
+        """
+        self._foreign.require(iss)
+        self._foreign.require_foreign_key(kid)
+        return await self._outbox.emit(
+            KeyRevoked(id=self._event_id(), reason=reason, initiator=initiator, kid=kid)
+        )
+
+    def _life_s(self, iss: str | None) -> int:
+        """Of that issuer's tokens; what others may sign is the policy's business, not ours."""
+        if iss is None:
+            return self._max_token_life_s
+        self._foreign.require(iss)
+        return self._foreign.longest_life_s()
 
 
 def _check_number(items: Sequence[object]) -> None:

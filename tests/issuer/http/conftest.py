@@ -133,9 +133,9 @@ class Issuer:
         async def run() -> None:
             n = 0
             while True:
+                self.outbox.wake.clear()
                 entries = await self.outbox.read(100)
                 if not entries:
-                    self.outbox.wake.clear()
                     await self.outbox.wake.wait()
                     continue
                 n += 1

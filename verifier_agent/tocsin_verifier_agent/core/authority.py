@@ -1,6 +1,7 @@
 """Where a verifier's keys, rules and lease come from."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from msgspec import Struct, structs
@@ -128,9 +129,10 @@ class _Table:
 def _with(known: tuple[TrustedKey, ...], found: TrustedKey) -> tuple[TrustedKey, ...]:
     """Tenants of one provider share keys; a key of ours is never shared with anybody."""
     for place, one in enumerate(known):
-        same = one.thumbprint == found.thumbprint and one.key.algs == found.key.algs
-        if same and not one.is_ours:
-            shared = structs.replace(one, profiles={**one.profiles, **found.profiles})
+        if one.thumbprint == found.thumbprint and not one.is_ours:
+            key = replace(one.key, algs=one.key.algs | found.key.algs)  # Ed25519 has two names
+            profiles = {**one.profiles, **found.profiles}
+            shared = structs.replace(one, key=key, profiles=profiles)
             return (*known[:place], shared, *known[place + 1 :])
     return (*known, found)
 
