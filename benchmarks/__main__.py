@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-NAMES = ("verify", "rejection", "denylist", "propagation")
+NAMES = ("verify", "rejection", "denylist", "propagation", "sidecar")
 
 
 def main() -> int:

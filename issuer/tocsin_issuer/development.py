@@ -31,7 +31,7 @@ ADMIN_NAME = "admin.toml"
 USER_NAME = "first-user.toml"
 FIRST_USERNAME = "alice"
 ADMIN_CLIENT = "operator"
-ADMIN_SCOPES = ("revocations:write", "keys:read", "keys:write")
+ADMIN_SCOPES = ("revocations:write", "keys:read", "keys:write", "tokens:introspect")
 
 
 @dataclass(frozen=True, slots=True)

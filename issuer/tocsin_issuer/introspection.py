@@ -46,7 +46,7 @@ async def introspect(context: IssuerContext, token: str) -> dict[str, Any]:
     """
     waiting = await _waiting(context)
     try:
-        verified = context.verify_admin(token)
+        verified = context.verify_any(token)
     except TokenRejected:
         return _INACTIVE
     if waiting:

@@ -256,6 +256,7 @@ class IssuerService:
             redis, Passwords(), max_failures=config.login_failures, lock_s=config.login_lock_s
         )
         clients = ClientStore(redis)
+        ours = frozenset({config.iss, *config.default_audiences})
         self.accounts = Accounts(users, clients)
         context = IssuerContext(
             config=config,
@@ -281,7 +282,8 @@ class IssuerService:
                 foreign=foreign,
             ),
             keys=keys,
-            verify_admin=self._verifier(LedgerAuthority(self.replica)).verify,
+            verify_admin=self._verifier(LedgerAuthority(self.replica), ours).verify,
+            verify_any=self._verifier(LedgerAuthority(self.replica)).verify,
             verify_own=self._verifier(OwnAuthority(self.replica)).verify,
             readiness=self._readiness,
             bound_s=self._bound_s,
@@ -296,12 +298,12 @@ class IssuerService:
             self._listeners.append(listener)
             self._closing.push_async_callback(listener.stop)
 
-    def _verifier(self, authority: LedgerAuthority) -> TokenVerifier:
+    def _verifier(
+        self, authority: LedgerAuthority, audiences: frozenset[str] | None = None
+    ) -> TokenVerifier:
         return TokenVerifier(
             authority,
-            audiences={
-                self.config.iss: frozenset({self.config.iss, *self.config.default_audiences})
-            },
+            audiences={self.config.iss: audiences},
             lease_clock=lease_clock,
             wall_clock=wall_clock,
         )

@@ -65,5 +65,6 @@ def from_file(path: str | Path | None = None) -> Authenticator:
     if parsed.sidecar is not None:
         from tocsin_verifier_agent.sidecar.client import SidecarClient  # needs the extra `http`
 
-        return SidecarClient(where.parent / parsed.sidecar)
+        audiences = {parsed.issuer: frozenset(parsed.audiences), **parsed.foreign()}
+        return SidecarClient(where.parent / parsed.sidecar, audiences)
     return VerifierAgent.from_file(where)

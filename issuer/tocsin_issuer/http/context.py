@@ -44,8 +44,9 @@ class IssuerContext:
     """One issuer.
 
     ``verify_admin`` is the embedded agent's ``verify``: an operator's token must not be a revoked
-    one (TokenRejected, AgentStale). ``verify_own`` looks at signature and claims alone and accepts
-    every audience that this issuer mints for: people can log out while the bus is down.
+    one (TokenRejected, AgentStale). ``verify_any`` is the same for tokens of every audience.
+    ``verify_own`` looks at signature and claims alone, of tokens of every audience: people can log
+    out while the bus is down.
     ``readiness`` says whether everything works that is needed. ``bound_s`` is B, in seconds.
     """
 
@@ -59,6 +60,7 @@ class IssuerContext:
     outbox: Outbox
     keys: KeyAdministration
     verify_admin: Callable[[str], Verified]
+    verify_any: Callable[[str], Verified]
     verify_own: Callable[[str], Verified]
     readiness: Callable[[], Awaitable[bool]]
     bound_s: Callable[[], int]

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -27,6 +28,8 @@ from tocsin_issuer.store.sessions import SessionStore
 from tocsin_issuer.store.users import UserStore
 from tocsin_schemas.errors import AgentStale, RequestRejected
 from tocsin_schemas.events import KeyRevoked
+from tocsin_verifier_agent.core.authority import StaticAuthority
+from tocsin_verifier_agent.core.token_verifier import TokenVerifier
 from tocsin_verifier_agent.core.verified import Verified
 from tocsin_verifier_agent.verifier import Verifier
 
@@ -89,6 +92,12 @@ class Issuer:
         self.verifier = Verifier.from_jwks(
             keys.jwks(), issuer=ISS, audience=["orders", "billing", ISS]
         )
+        self.of_any_audience = TokenVerifier(
+            StaticAuthority({SIGNER.kid: SIGNER.public}, ISS, None, life),
+            audiences={ISS: None},
+            lease_clock=time.monotonic_ns,
+            wall_clock=time.time,
+        )
         context = IssuerContext(
             config=config,
             users=self.users,
@@ -110,18 +119,19 @@ class Issuer:
             minter=TokenMinter(keys, self.register, config),
             outbox=self.outbox,
             keys=keys,
-            verify_admin=self._verify_admin,
-            verify_own=self.verifier.verify,
+            verify_admin=lambda token: self._live(self.verifier, token),
+            verify_any=lambda token: self._live(self.of_any_audience, token),
+            verify_own=self.of_any_audience.verify,
             readiness=self._readiness,
             bound_s=lambda: 121,
         )
         self.public = _client(create_public_app(context))
         self.internal = _client(create_internal_app(context))
 
-    def _verify_admin(self, token: str) -> Verified:
+    def _live(self, verifier: Verifier | TokenVerifier, token: str) -> Verified:
         if self.stale:
             raise AgentStale("lease_lapsed", retry_after=7)
-        return self.verifier.verify(token)
+        return verifier.verify(token)
 
     async def _readiness(self) -> bool:
         return self.ready

@@ -34,7 +34,8 @@ _MAX_HEADERS = 256
 class TokenVerifier:
     """Verifies access tokens of some issuers.
 
-    ``audiences`` maps each issuer to accept to our names in its tokens. ``lease_clock`` returns
+    ``audiences`` maps each issuer to accept to our names in its tokens; None accepts tokens for
+    anybody, which is for whoever answers for all of them. ``lease_clock`` returns
     nanoseconds of the clock that leases are counted on, ``wall_clock`` seconds of UTC. ``typ`` is
     the header type of our own issuer's access tokens; a foreign issuer's profile has its own.
     """
@@ -43,7 +44,7 @@ class TokenVerifier:
         self,
         authority: Authority,
         *,
-        audiences: Mapping[str, frozenset[str]],
+        audiences: Mapping[str, frozenset[str] | None],
         lease_clock: Callable[[], int],
         wall_clock: Callable[[], float],
         typ: str = ACCESS_TOKEN_TYP,
@@ -176,7 +177,9 @@ class TokenVerifier:
             raise TokenRejected("payload") from None
         if not known and len(self._headers) < _MAX_HEADERS:
             self._headers[head] = header  # only after a good signature: bad tokens fill nothing
-        check_audience(read, self._audiences[read.iss])
+        audiences = self._audiences[read.iss]
+        if audiences is not None:
+            check_audience(read, audiences)
         check_times(read, wall, self._rules.horizon, key.max_life_s)
         if profile is None:
             facts = facts_from(key.thumbprint, read, own_jti=key.own_jti)

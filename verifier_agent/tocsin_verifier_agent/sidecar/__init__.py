@@ -1,0 +1,1 @@
+"""One agent for a whole host: verdicts over HTTP, for proxies and for prefork servers."""
