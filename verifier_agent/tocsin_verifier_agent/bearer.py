@@ -1,9 +1,10 @@
 """What every adapter answers: RFC 6750, with one uniform text for every bad token."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tocsin_schemas.errors import AgentStale
+from tocsin_schemas.errors import AgentStale, TokenRejected
 
 CHALLENGE = 'Bearer realm="tocsin"'
 INVALID, UNAVAILABLE = "invalid_token", "temporarily_unavailable"
@@ -24,6 +25,27 @@ class Refusal:
     def body(self) -> dict[str, str]:
         """The JSON members of the answer."""
         return {"error": self.error, "error_description": self.description}
+
+    def content(self) -> bytes:
+        """The body of an HTTP answer."""
+        return json.dumps(self.body()).encode()
+
+    def header_list(self) -> list[tuple[str, str]]:
+        """All headers of an HTTP answer that has :meth:`content` as its body."""
+        return [
+            ("Content-Type", "application/json"),
+            ("Content-Length", str(len(self.content()))),
+            ("Cache-Control", "no-store"),
+            *self.headers.items(),
+        ]
+
+
+class Refused(Exception):
+    """Raised in a handler to end it; its adapter then answers with ``refusal``."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(f"{refusal.status} {refusal.error}")
+        self.refusal = refusal
 
 
 NO_TOKEN = Refusal(
@@ -47,11 +69,25 @@ def stale(error: AgentStale) -> Refusal:
     return Refusal(503, UNAVAILABLE, str(error), {"Retry-After": str(error.retry_after)})
 
 
+def refusal_of(error: TokenRejected | AgentStale) -> Refusal:
+    """401 or 503."""
+    return stale(error) if isinstance(error, AgentStale) else BAD_TOKEN
+
+
 def token_of(authorization: str | None) -> str | None:
-    """The token of an Authorization header (RFC 6750 section 2.1), or None without one."""
+    """The token of an Authorization header (RFC 6750 section 2.1), or None without one.
+
+    No token has a comma in it: there were several headers, and a server or proxy has made one of
+    them (RFC 9110 section 5.3).
+    """
     if authorization is None:
         return None
     scheme, _, token = authorization.partition(" ")
-    if scheme.lower() != "bearer" or not token:
+    if scheme.lower() != "bearer" or not token or "," in token:
         return None
     return token
+
+
+def token_of_all(values: Sequence[str]) -> str | None:
+    """The token where there is exactly one Authorization header; which of two counts is a guess."""
+    return token_of(values[0]) if len(values) == 1 else None

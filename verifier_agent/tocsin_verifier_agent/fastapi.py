@@ -7,46 +7,95 @@
     @app.get("/orders", dependencies=[Depends(require("orders:read"))])
     def orders(): ...
 """
+# Without `from __future__ import annotations`: FastAPI cannot look up the names in a closure.
 
 from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Final
 
-from fastapi import HTTPException, Request
+from fastapi import Security
+from fastapi.openapi.models import HTTPBearer as BearerModel
+from fastapi.requests import HTTPConnection
+from fastapi.security import SecurityScopes
+from fastapi.security.base import SecurityBase
 
-from tocsin_schemas.errors import AgentStale, TokenRejected
 from tocsin_verifier_agent import bearer
 from tocsin_verifier_agent.asgi import SCOPE_KEY, Presented, TocsinMiddleware
-from tocsin_verifier_agent.bearer import Refusal
+from tocsin_verifier_agent.bearer import Refused
 from tocsin_verifier_agent.core.leniency import OnStale
 from tocsin_verifier_agent.core.verified import Verified
 
-__all__ = ["TocsinMiddleware", "require"]
+__all__ = ["RESPONSES", "Refused", "TocsinMiddleware", "require"]
+
+_REFUSAL: Final = {
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["error", "error_description"],
+                "properties": {
+                    "error": {"type": "string"},
+                    "error_description": {"type": "string"},
+                },
+            }
+        }
+    }
+}
+_TEXT: Final = {"schema": {"type": "string"}}
+# What a protected operation answers besides its own; for `responses=` of a route or a router.
+RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    401: {
+        "description": "No access token, or one that is not valid",
+        "headers": {"WWW-Authenticate": _TEXT},
+        **_REFUSAL,
+    },
+    403: {
+        "description": "The access token does not allow this",
+        "headers": {"WWW-Authenticate": _TEXT},
+        **_REFUSAL,
+    },
+    503: {
+        "description": "The verifier cannot prove that it is up to date",
+        "headers": {"Retry-After": _TEXT},
+        **_REFUSAL,
+    },
+}
+
+
+class _BearerScheme(SecurityBase):
+    """Puts the scheme into the OpenAPI document; the checks are the dependency's around it."""
+
+    def __init__(self) -> None:
+        self.model = BearerModel(bearerFormat="JWT")
+        self.scheme_name = "tocsin"
+
+    async def __call__(self) -> None: ...
+
+
+_SCHEME: Final = _BearerScheme()
 
 
 def require(
     *permissions: str, max_staleness: float | None = None, on_stale: OnStale | None = None
-) -> Callable[[Request], Awaitable[Verified]]:
+) -> Callable[..., Awaitable[Verified]]:
     """A dependency: the token must hold every permission, in ``perms`` or ``scope``.
 
-    ``max_staleness`` (seconds) demands a fresher proof than the fleet's lease; ``on_stale`` is what
-    this route does without one. The dependency's value is the :class:`Verified` token.
+    It works in HTTP and WebSocket routes, in ``Depends(…)``, and in ``Security(…, scopes=[…])``,
+    whose scopes are demanded too. ``max_staleness`` (seconds) demands a fresher proof than the
+    fleet's lease; ``on_stale`` is what this route does without one, and can only be stricter than
+    the agent's file. Its value is the :class:`Verified` token. What it refuses the middleware
+    answers, with the same bytes as every other refusal.
     """
 
-    async def dependency(request: Request) -> Verified:
-        presented = request.scope.get(SCOPE_KEY)
-        if not isinstance(presented, Presented):
-            raise _error(bearer.NO_TOKEN)
-        try:
-            verified = await presented.verify(max_staleness, on_stale)
-        except TokenRejected:
-            raise _error(bearer.BAD_TOKEN) from None
-        except AgentStale as stale:
-            raise _error(bearer.stale(stale)) from None
-        if not verified.allows(*permissions):
-            raise _error(bearer.insufficient_scope(" ".join(sorted(set(permissions)))))
-        return verified
+    async def dependency(
+        connection: HTTPConnection,
+        scopes: SecurityScopes,
+        scheme: Annotated[None, Security(_SCHEME, scopes=list(permissions))],
+    ) -> Verified:
+        presented: Presented | None = connection.scope[SCOPE_KEY]  # KeyError: no TocsinMiddleware
+        if presented is None:
+            raise Refused(bearer.NO_TOKEN)
+        return await presented.require(
+            *permissions, *scopes.scopes, max_staleness=max_staleness, on_stale=on_stale
+        )
 
     return dependency
-
-
-def _error(refusal: Refusal) -> HTTPException:
-    return HTTPException(refusal.status, refusal.body(), dict(refusal.headers))

@@ -1,0 +1,1 @@
+"""An example; docs/adapters.md tells about it."""
