@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from tocsin_schemas.errors import AgentStale, TokenRejected
-from tocsin_verifier_agent import authenticator, bearer, lifespan
+from tocsin_verifier_agent import authenticator
+from tocsin_verifier_agent.adapters import bearer, lifespan
+from tocsin_verifier_agent.adapters.bearer import Refusal, Refused
+from tocsin_verifier_agent.adapters.lifespan import App, Receive, Scope, Send
+from tocsin_verifier_agent.adapters.long_lived import CLOSE_REJECTED, CLOSE_STALE, Connection
+from tocsin_verifier_agent.adapters.presented import Presented
 from tocsin_verifier_agent.authenticator import Authenticator
-from tocsin_verifier_agent.bearer import Refusal, Refused
 from tocsin_verifier_agent.core.leniency import OnStale
-from tocsin_verifier_agent.lifespan import App, Receive, Scope, Send
-from tocsin_verifier_agent.long_lived import CLOSE_REJECTED, CLOSE_STALE, Connection
-from tocsin_verifier_agent.presented import Presented
 
 __all__ = [
     "CLOSE_REJECTED",
@@ -54,7 +55,7 @@ class TocsinMiddleware:
         self._app = app
         self._agent = authenticator.from_file() if agent is None else agent
         self._public = frozenset(public_paths)
-        self._on_stale = dict(on_stale or {})
+        self._on_stale: dict[str, OnStale] = {**(on_stale or {})}
         self._start_agent = start_agent
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

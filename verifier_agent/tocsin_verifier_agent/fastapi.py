@@ -18,9 +18,9 @@ from fastapi.requests import HTTPConnection
 from fastapi.security import SecurityScopes
 from fastapi.security.base import SecurityBase
 
-from tocsin_verifier_agent import bearer
+from tocsin_verifier_agent.adapters import bearer
+from tocsin_verifier_agent.adapters.bearer import Refused
 from tocsin_verifier_agent.asgi import SCOPE_KEY, Presented, TocsinMiddleware
-from tocsin_verifier_agent.bearer import Refused
 from tocsin_verifier_agent.core.leniency import OnStale
 from tocsin_verifier_agent.core.verified import Verified
 

@@ -19,13 +19,13 @@ from faststream.message import SourceType
 from faststream.nats.message import NatsMessage  # that of faststream.nats is an annotation
 
 from tocsin_schemas.errors import AgentStale, TokenRejected
-from tocsin_verifier_agent import bearer
-from tocsin_verifier_agent.after_fork import AfterFork
+from tocsin_verifier_agent.adapters import bearer
+from tocsin_verifier_agent.adapters.after_fork import AfterFork
+from tocsin_verifier_agent.adapters.bearer import Refusal, Refused
+from tocsin_verifier_agent.adapters.presented import PRESENTED, Presented, caller, presented
 from tocsin_verifier_agent.authenticator import Authenticator
-from tocsin_verifier_agent.bearer import Refusal, Refused
 from tocsin_verifier_agent.core.leniency import OnStale
 from tocsin_verifier_agent.core.verified import Verified
-from tocsin_verifier_agent.presented import PRESENTED, Presented, caller, presented
 
 if TYPE_CHECKING:
     from faststream import ContextRepo

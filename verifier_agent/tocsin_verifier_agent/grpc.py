@@ -21,14 +21,14 @@ import grpc  # type: ignore[import-untyped]
 import grpc.aio  # type: ignore[import-untyped]
 
 from tocsin_schemas.errors import AgentStale, TokenRejected
-from tocsin_verifier_agent import bearer
-from tocsin_verifier_agent.after_fork import AfterFork
+from tocsin_verifier_agent.adapters import bearer
+from tocsin_verifier_agent.adapters.after_fork import AfterFork
+from tocsin_verifier_agent.adapters.bearer import Refusal, Refused
+from tocsin_verifier_agent.adapters.presented import PRESENTED, Presented, allowed, caller
+from tocsin_verifier_agent.adapters.stream_poll import Polled, StreamPoll
+from tocsin_verifier_agent.adapters.stream_watch import while_good
 from tocsin_verifier_agent.authenticator import Authenticator
-from tocsin_verifier_agent.bearer import Refusal, Refused
 from tocsin_verifier_agent.core.leniency import OnStale
-from tocsin_verifier_agent.presented import PRESENTED, Presented, allowed, caller
-from tocsin_verifier_agent.stream_poll import Polled, StreamPoll
-from tocsin_verifier_agent.stream_watch import while_good
 
 __all__ = ["AioTocsinInterceptor", "Needs", "Refused", "TocsinInterceptor", "caller"]
 

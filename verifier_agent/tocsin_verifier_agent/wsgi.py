@@ -19,12 +19,12 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from tocsin_schemas.errors import AgentStale, TokenRejected
-from tocsin_verifier_agent import bearer
-from tocsin_verifier_agent.after_fork import AfterFork
+from tocsin_verifier_agent.adapters import bearer
+from tocsin_verifier_agent.adapters.after_fork import AfterFork
+from tocsin_verifier_agent.adapters.bearer import Refusal, Refused
+from tocsin_verifier_agent.adapters.presented import PRESENTED, Presented, caller, presented
 from tocsin_verifier_agent.authenticator import Authenticator
-from tocsin_verifier_agent.bearer import Refusal, Refused
 from tocsin_verifier_agent.core.leniency import OnStale
-from tocsin_verifier_agent.presented import PRESENTED, Presented, caller, presented
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -61,7 +61,7 @@ class TocsinMiddleware:
         self._app = app
         self._agent = AfterFork(agent, start=start_agent)
         self._public = frozenset(public_paths)
-        self._on_stale = dict(on_stale or {})
+        self._on_stale: dict[str, OnStale] = {**(on_stale or {})}
 
     def start(self) -> bool:
         """Start this process's agent now; return whether it is live.

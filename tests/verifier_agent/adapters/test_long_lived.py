@@ -20,8 +20,8 @@ from tests.verifier_agent.adapters.asgi_driver import (
 )
 from tests.verifier_agent.adapters.conftest import Cuttable, Tokens
 from tocsin_verifier_agent import VerifierAgent
+from tocsin_verifier_agent.adapters.bearer import Refused
 from tocsin_verifier_agent.asgi import TocsinMiddleware
-from tocsin_verifier_agent.bearer import Refused
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from tocsin_schemas.errors import RequestRejected
-from tocsin_verifier_agent.bearer import Refusal
-from tocsin_verifier_agent.lifespan import Send
+from tocsin_verifier_agent.adapters.bearer import Refusal
+from tocsin_verifier_agent.adapters.lifespan import Send
 from tocsin_verifier_agent.sidecar import question
 
 JSON: Final = b"application/json"

@@ -18,9 +18,9 @@ from typing import Final
 from msgspec import DecodeError
 
 from tocsin_schemas.errors import AgentStale, RequestRejected, TokenRejected
-from tocsin_verifier_agent import bearer
+from tocsin_verifier_agent.adapters import bearer
+from tocsin_verifier_agent.adapters.lifespan import Receive, Scope, Send
 from tocsin_verifier_agent.agent import VerifierAgent
-from tocsin_verifier_agent.lifespan import Receive, Scope, Send
 from tocsin_verifier_agent.sidecar import exposition, headers, question
 from tocsin_verifier_agent.sidecar.answers import answer, answer_json, refuse, reject
 from tocsin_verifier_agent.sidecar.demands import demands_of

@@ -7,10 +7,10 @@ import logging
 from contextlib import suppress
 
 from tocsin_revocation_bus.tasks import end
-from tocsin_verifier_agent import bearer
-from tocsin_verifier_agent.bearer import Refusal, Refused
-from tocsin_verifier_agent.lifespan import App, Message, Receive, Scope, Send
-from tocsin_verifier_agent.presented import Presented
+from tocsin_verifier_agent.adapters import bearer
+from tocsin_verifier_agent.adapters.bearer import Refusal, Refused
+from tocsin_verifier_agent.adapters.lifespan import App, Message, Receive, Scope, Send
+from tocsin_verifier_agent.adapters.presented import Presented
 
 # RFC 6455 section 7.4.1, and the IANA registry: policy violation, try again later.
 CLOSE_REJECTED, CLOSE_STALE = 1008, 1013

@@ -8,9 +8,9 @@ from typing import Any
 
 from tocsin_revocation_bus.tasks import end
 from tocsin_schemas.errors import AgentStale, TokenRejected
-from tocsin_verifier_agent import bearer
-from tocsin_verifier_agent.bearer import Refused
-from tocsin_verifier_agent.presented import Presented
+from tocsin_verifier_agent.adapters import bearer
+from tocsin_verifier_agent.adapters.bearer import Refused
+from tocsin_verifier_agent.adapters.presented import Presented
 
 
 class CutOff(Exception):

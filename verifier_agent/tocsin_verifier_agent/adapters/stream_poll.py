@@ -6,9 +6,9 @@ import threading
 from typing import Protocol
 
 from tocsin_schemas.errors import AgentStale, TokenRejected
-from tocsin_verifier_agent import bearer
-from tocsin_verifier_agent.bearer import Refused
-from tocsin_verifier_agent.presented import Presented
+from tocsin_verifier_agent.adapters import bearer
+from tocsin_verifier_agent.adapters.bearer import Refused
+from tocsin_verifier_agent.adapters.presented import Presented
 
 LOOK_EVERY_S = 0.25
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from contextvars import ContextVar
 
 from tocsin_schemas.errors import AgentStale, TokenRejected
-from tocsin_verifier_agent import bearer
+from tocsin_verifier_agent.adapters import bearer
+from tocsin_verifier_agent.adapters.bearer import Refused
 from tocsin_verifier_agent.authenticator import Authenticator
-from tocsin_verifier_agent.bearer import Refused
 from tocsin_verifier_agent.core.leniency import OnStale
 from tocsin_verifier_agent.core.verified import Verified
 
@@ -36,9 +36,9 @@ class Presented:
         self._agent = agent
         self._token = token
         self._verified = verified
-        self._route = on_stale
+        self._route: OnStale | None = on_stale
         self._max_staleness: float | None = None
-        self._on_stale = on_stale
+        self._on_stale: OnStale | None = on_stale
 
     @property
     def verified(self) -> Verified:
