@@ -1,6 +1,6 @@
 # Every target sets up what it needs in .venv; a fresh machine has Python >= 3.11 and pip, no more.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench mutants lock clean
+.PHONY: help setup demo test check bench mutants faults lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -40,6 +40,9 @@ bench: $(STAMP) ## Every benchmark; each is also .venv/bin/python -m benchmarks.
 
 mutants: $(STAMP) ## Every seeded mutant against the simulator; the last line is one JSON object
 	@$(BIN)/python -m tests.simulator.mutants
+
+faults: $(STAMP) ## The fault matrix on real processes; the last line is one JSON object
+	@$(BIN)/python -m tests.faults
 
 lock: $(STAMP) ## Renew requirements.lock: pins and hashes, no download addresses
 	@$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-header --python-version 3.11 --group dev \

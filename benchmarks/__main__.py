@@ -6,7 +6,15 @@ import json
 import subprocess
 import sys
 
-NAMES = ("verify", "rejection", "denylist", "propagation", "sidecar")
+NAMES = (
+    "verify",
+    "rejection",
+    "denylist",
+    "propagation",
+    "sidecar",
+    "ledger",
+    "issue",
+)
 
 
 def main() -> int:

@@ -21,7 +21,7 @@ from statistics import median
 from benchmarks.chain import ISSUER, Chain, Unlapsed, new_chain
 from benchmarks.tokens import AUDIENCE, mint
 from tocsin_issuer.core.jti_allocator import JtiAllocator
-from tocsin_issuer.sequencing.loop import next_group
+from tocsin_issuer.sequencing.groups import next_group
 from tocsin_issuer.store import event_text
 from tocsin_issuer.store.outbox import OutboxEntry
 from tocsin_revocation_bus.clocks import lease_clock

@@ -29,6 +29,7 @@ class Stack:
     nats: EmbeddedNats
     redis_url: str
     issuer: str
+    issuer_pid: int
 
     def service_file(self, audience: str) -> Path:
         """The `.tocsin` file of a service."""
@@ -64,7 +65,7 @@ def running_stack(audience: str) -> Iterator[Stack]:
                 )
             try:
                 _wait_until_ready(issuer, log)
-                yield Stack(folder, nats, valkey.url, f"http://127.0.0.1:{port}")
+                yield Stack(folder, nats, valkey.url, f"http://127.0.0.1:{port}", issuer.pid)
             finally:
                 issuer.terminate()
                 issuer.wait(20)

@@ -68,6 +68,11 @@ class IssuerConfig(BaseModel):
     session_idle_s: Annotated[int, Field(ge=60, le=90 * _DAY_S)] = 7 * _DAY_S
     session_absolute_s: Annotated[int, Field(ge=60, le=365 * _DAY_S)] = 30 * _DAY_S
 
+    refresh_grace_s: Annotated[float, Field(ge=0.0, le=60.0)] = 10.0
+    """How long after a refresh its request may be repeated, once, from the device that the session
+    is bound to; 0 for not at all.
+    """
+
     default_audiences: Annotated[tuple[Identifier, ...], Field(min_length=1, max_length=32)]
     """Whom the tokens of a login are for."""
 

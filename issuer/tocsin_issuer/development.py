@@ -31,7 +31,16 @@ ADMIN_NAME = "admin.toml"
 USER_NAME = "first-user.toml"
 FIRST_USERNAME = "alice"
 ADMIN_CLIENT = "operator"
-ADMIN_SCOPES = ("revocations:write", "keys:read", "keys:write", "tokens:introspect")
+ADMIN_SCOPES = (
+    "revocations:write",
+    "keys:read",
+    "keys:write",
+    "tokens:introspect",
+    "users:read",
+    "users:write",
+    "clients:read",
+    "clients:write",
+)
 
 
 @dataclass(frozen=True, slots=True)

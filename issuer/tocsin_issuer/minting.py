@@ -8,14 +8,14 @@ from typing import Any, Final, Protocol
 
 from tocsin_issuer.config import IssuerConfig
 from tocsin_issuer.core.jti_allocator import JtiAllocator
-from tocsin_issuer.store.register import Register, Registration
+from tocsin_issuer.store.register import Parent, Register, Registration
 from tocsin_schemas import jti, jws
 from tocsin_schemas.claims import ACCESS_TOKEN_TYP, AccessTokenClaims, OriginClaim
 from tocsin_schemas.errors import RequestRejected
 from tocsin_schemas.jws import Signer
+from tocsin_verifier_agent.core.access_token import MAX_ACTORS
 
 _ATTEMPTS: Final = 2
-_MAX_ACTORS: Final = 8
 
 
 class SigningKeys(Protocol):
@@ -46,21 +46,34 @@ class Derivation:
     """What a token that is derived from another one says of it (RFC 8693).
 
     ``act`` names who acts, ``origin`` the first subject token; ``not_after`` is the subject token's
-    ``exp``, which the derived one may not outlive.
+    ``exp``, which the derived one may not outlive. ``parent`` is the subject token's jti, where it
+    is not itself the first one.
     """
 
     act: dict[str, Any]
     origin: OriginClaim
     not_after: int
+    parent: str | None = None
 
     def actors(self) -> tuple[str, ...]:
-        """The clients in ``act``, the current one first."""
+        """The clients in ``act``, the current one first.
+
+        Raises:
+            RequestRejected: ``too_many_actors``: more than verifiers read.
+        """
         found: list[str] = []
         actor: Any = self.act
-        while actor is not None and len(found) < _MAX_ACTORS:
+        while actor is not None:
+            if len(found) == MAX_ACTORS:
+                raise RequestRejected("too_many_actors", "the token has been exchanged too often")
             found.append(actor["sub"])
             actor = actor.get("act")
         return tuple(found)
+
+    def lineage(self) -> Parent:
+        """What the register asks about."""
+        origin = self.origin
+        return Parent(self.parent or origin["jti"], origin["jti"], origin["iat"])
 
 
 class TokenMinter:
@@ -92,23 +105,31 @@ class TokenMinter:
         perms: Sequence[str] = (),
         life_s: int | None = None,
         derivation: Derivation | None = None,
+        not_after: int | None = None,
     ) -> MintedToken:
-        """Issue a token.
+        """Issue a token. It expires no later than ``not_after`` (seconds of UTC), where its session
+        ends.
 
         Raises:
             RequestRejected: ``session_gone``, ``subject_disabled``, ``client_disabled``,
-                ``token_life``, ``subject_token_expired``, ``token_too_large``, or ``clock_skew``
-                (503) where this host and Redis disagree about the time.
+                ``token_life``, ``token_too_large``, or ``clock_skew`` (503) where this host and
+                Redis disagree about the time. Of a derived token also ``parent_unknown``,
+                ``parent_revoked``, ``subject_token_expired`` or ``too_many_actors``.
         """
         life = self._config.access_token_life_s if life_s is None else life_s
         if not 0 < life <= self._config.max_token_life_s or not audiences:
             raise RequestRejected("token_life", "no token of that life or audience can be issued")
         signer = self._keys.active()
         actors = () if derivation is None else derivation.actors()
-        name, iat = await self._register_token(sub, client_id, sid, life, actors)
+        parent = None if derivation is None else derivation.lineage()
+        name, iat = await self._register_token(sub, client_id, sid, life, actors, parent)
         exp = iat + life if derivation is None else min(iat + life, derivation.not_after)
         if exp <= iat:
             raise RequestRejected("subject_token_expired", "the subject token has expired")
+        if not_after is not None and not_after <= iat:
+            raise RequestRejected("session_gone", "no token can be issued")
+        if not_after is not None:
+            exp = min(exp, not_after)
         claims: AccessTokenClaims = {
             "iss": self._config.iss,
             "sub": sub,
@@ -135,8 +156,29 @@ class TokenMinter:
             raise RequestRejected("token_too_large", "the permissions do not fit into a token")
         return MintedToken(token, name, iat, exp)
 
+    async def check_parent(
+        self, sub: str, client_id: str, sid: str | None, derivation: Derivation
+    ) -> int:
+        """Whether a token would be derived now. Returns the time, in seconds of UTC, as Redis has
+        it; nothing is issued.
+
+        Raises:
+            RequestRejected: as :meth:`mint` does of a derived token.
+        """
+        actors, parent = derivation.actors(), derivation.lineage()
+        now = await self._register.mint(Registration("", sub, client_id, sid, 0, actors, parent))
+        if derivation.not_after <= now:
+            raise RequestRejected("subject_token_expired", "the subject token has expired")
+        return now
+
     async def _register_token(
-        self, sub: str, client_id: str, sid: str | None, life_s: int, actors: tuple[str, ...]
+        self,
+        sub: str,
+        client_id: str,
+        sid: str | None,
+        life_s: int,
+        actors: tuple[str, ...],
+        parent: Parent | None,
     ) -> tuple[str, int]:
         """A jti and its iat. Verifiers refuse an iat outside the hour of the jti's lane, so where
         the clocks disagree by minutes the lane follows Redis.
@@ -144,7 +186,9 @@ class TokenMinter:
         now = int(self._wall_clock())
         for _ in range(_ATTEMPTS):
             name = self._allocator.allocate(now, os.getpid())
-            now = await self._register.mint(Registration(name, sub, client_id, sid, life_s, actors))
+            now = await self._register.mint(
+                Registration(name, sub, client_id, sid, life_s, actors, parent)
+            )
             place = jti.parse(name)
             if place is not None and jti.issued_in_lane(place.lane, now):
                 return name, now

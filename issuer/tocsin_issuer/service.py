@@ -17,11 +17,13 @@ from tocsin_issuer.bus.app import add_clock_sync, create_broker, heartbeat_of
 from tocsin_issuer.bus.app import stop as stop_broker
 from tocsin_issuer.config import IssuerConfig
 from tocsin_issuer.core.sequencer import Sequencer
+from tocsin_issuer.exchange.policy_file import POLICY_NAME, PolicyFile
 from tocsin_issuer.foreign.importer import KeyImporter
 from tocsin_issuer.foreign.jwks_fetch import JwksFetch
 from tocsin_issuer.foreign.known_issuers import KnownIssuers
 from tocsin_issuer.foreign.naming import offer_foreign_issuers
 from tocsin_issuer.foreign.schedule import Schedule
+from tocsin_issuer.http.account_routes import account_router
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.http.internal import create_internal_app
 from tocsin_issuer.http.issuer_routes import issuer_router
@@ -32,7 +34,11 @@ from tocsin_issuer.keys.key_manager import KeyManager
 from tocsin_issuer.minting import TokenMinter
 from tocsin_issuer.own_tokens import OwnAuthority
 from tocsin_issuer.sequencing.loop import SequencerLoop
+from tocsin_issuer.sequencing.restoring import Restoring
+from tocsin_issuer.sequencing.store_guard import GuardedSessions, StoreGuard
 from tocsin_issuer.settings import IssuerSettings
+from tocsin_issuer.store.account_endings import AccountEndings
+from tocsin_issuer.store.account_list import AccountList
 from tocsin_issuer.store.clients import ClientStore
 from tocsin_issuer.store.connection import connect as connect_redis
 from tocsin_issuer.store.cutoffs import Cutoffs
@@ -43,7 +49,6 @@ from tocsin_issuer.store.outbox import Outbox
 from tocsin_issuer.store.passwords import Passwords
 from tocsin_issuer.store.register import Register
 from tocsin_issuer.store.revocations import Revocations
-from tocsin_issuer.store.sessions import SessionStore
 from tocsin_issuer.store.users import UserStore
 from tocsin_revocation_bus.clocks import lease_clock, wall_clock
 from tocsin_revocation_bus.core.replica import AgentState, Replica
@@ -205,6 +210,9 @@ class IssuerService:
             client=client,
             outbox=self._outbox,
             journal=Journal(redis),
+            restoring=Restoring(
+                redis, client, self._outbox, lambda: Replica(self.config.iss, self._pinned)
+            ),
             policy=self.keyset.policy,
             genesis=[
                 KeysetPublished(
@@ -252,8 +260,9 @@ class IssuerService:
     def _listen(self, redis: Redis, keys: KeyManager, importer: KeyImporter) -> None:
         config = self.config
         foreign = KnownIssuers(lambda: self.replica.trust.keyset)
+        passwords = Passwords()
         users = UserStore(
-            redis, Passwords(), max_failures=config.login_failures, lock_s=config.login_lock_s
+            redis, passwords, max_failures=config.login_failures, lock_s=config.login_lock_s
         )
         clients = ClientStore(redis)
         ours = frozenset({config.iss, *config.default_audiences})
@@ -262,12 +271,14 @@ class IssuerService:
             config=config,
             users=users,
             clients=clients,
-            sessions=SessionStore(
+            sessions=GuardedSessions(
+                StoreGuard(redis, self.replica, self._follower.read_now),
                 redis,
                 self._outbox,
                 idle_s=config.session_idle_s,
                 absolute_s=config.session_absolute_s,
                 max_token_life_s=config.max_token_life_s,
+                grace_s=config.refresh_grace_s,
             ),
             revocations=Revocations(
                 redis, self._outbox, max_token_life_s=config.max_token_life_s, foreign=foreign
@@ -288,8 +299,18 @@ class IssuerService:
             readiness=self._readiness,
             bound_s=self._bound_s,
         )
-        internal = create_internal_app(context)
+        internal = create_internal_app(
+            context, PolicyFile(self._settings.folder / POLICY_NAME).current
+        )
         internal.include_router(issuer_router(context, importer))
+        endings = AccountEndings(
+            redis,
+            self._outbox,
+            passwords,
+            max_token_life_s=config.max_token_life_s,
+            session_absolute_s=config.session_absolute_s,
+        )
+        internal.include_router(account_router(context, users, endings, AccountList(redis)))
         for app, host, port in (
             (create_public_app(context), config.public_host, config.public_port),
             (internal, config.internal_host, config.internal_port),

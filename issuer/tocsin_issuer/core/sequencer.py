@@ -26,6 +26,7 @@ from tocsin_schemas.events import (
 from tocsin_schemas.heartbeat import Heartbeat
 from tocsin_schemas.jws import Signer
 from tocsin_schemas.keyset import Policy
+from tocsin_schemas.record import Record
 from tocsin_schemas.subjects import HEARTBEAT, LEDGER_PREFIX
 
 TICK_AFTER_S = 600
@@ -52,11 +53,12 @@ class Append:
     message_id: str
     expected_seq: int
     ttl_s: int | None = None
+    parsed: Record | None = None
 
     @property
     def is_record(self) -> bool:
         """Whether this is a member of the chain (a heartbeat is not)."""
-        return self.ttl_s is None
+        return self.parsed is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +103,20 @@ class Sequencer:
         self._clock_id = clock_id
         self._last_seq = 0
         self._in_flight: Append | None = None
+        self._led_to: tuple[int, int] = (0, 0)
 
     @property
     def idle(self) -> bool:
         """Whether something may be appended now."""
         return self.role is Role.ACTIVE and self._in_flight is None
+
+    @property
+    def overtaken(self) -> bool:
+        """Whether somebody else has appended since we took over. What is built now could hold what
+        the other one has committed already, and must not even be journaled.
+        """
+        head = self._replica.head
+        return ((0, 0) if head is None else (head.term, head.n)) > self._led_to
 
     def take_over(self, last_seq: int, checkpoint_n: int) -> bool:
         """Become active at the stream's end, which the replica has read up to.
@@ -114,10 +125,12 @@ class Sequencer:
         continue. The caller brings the stream up to the checkpoint from the journal before the
         first heartbeat.
         """
-        head_n = 0 if self._replica.head is None else self._replica.head.n
+        head = self._replica.head
+        head_n = 0 if head is None else head.n
         if self._replica.halted is not None or (self._replica.behind and head_n >= checkpoint_n):
             return False
         self.role = Role.ACTIVE
+        self._led_to = (0, 0) if head is None else (head.term, head.n)
         self._last_seq = last_seq
         self._in_flight = None
         return True
@@ -150,15 +163,16 @@ class Sequencer:
             signer=self._signer,
         )
 
-    def append_record(self, text: str) -> Append:
-        """Append a record that has been journaled: a new one, or one that was found there.
+    def append_record(self, found: str | Record) -> Append:
+        """Append a record that has been journaled: a new one, or the text that was found there.
 
         Raises:
             NotActive: ``not_active``.
         """
-        parsed = record.parse_unverified(text)
+        parsed = record.parse_unverified(found) if isinstance(found, str) else found
         kind = KIND_OF[type(parsed.events[0])] if parsed.events else "unknown"
-        return self._send(Append(LEDGER_PREFIX + kind, text, parsed.hash, self._last_seq))
+        subject = LEDGER_PREFIX + kind
+        return self._send(Append(subject, parsed.text, parsed.hash, self._last_seq, parsed=parsed))
 
     def append_heartbeat(self, issuer_time: int, wall: float) -> Append:
         """Say where the head is. ``issuer_time`` was read after the head was known.
@@ -231,7 +245,8 @@ class Sequencer:
             NotActive: ``own_record_refused``: a record of ours that no agent would accept. It
                 stands in the stream, so this candidate must not go on.
         """
-        if append.is_record:
+        if append.parsed is not None:
+            self._led_to = max(self._led_to, append.parsed.identity)
             outcome = self._replica.apply_record(append.text, now, wall)
             if outcome not in (Outcome.APPLIED, Outcome.OLD):
                 self.step_down()

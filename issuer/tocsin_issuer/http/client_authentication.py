@@ -1,14 +1,27 @@
-"""Confidential clients at an endpoint (RFC 6749 section 2.3.1): header or form, never both."""
+"""Confidential clients at an endpoint, in one way for each request: by secret, in header or form
+(RFC 6749 section 2.3.1), or by a signed assertion (RFC 7521 section 4.2, RFC 7523).
+"""
 
 import base64
 import binascii
+from typing import Final
 from urllib.parse import unquote_plus
 
 from fastapi import Request
 
+from tocsin_issuer.http.client_assertion import (
+    ASSERTION_TYPE,
+    LEEWAY_S,
+    claimed_client,
+    read_assertion,
+)
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.store.clients import Client
+from tocsin_revocation_bus.clocks import wall_clock
 from tocsin_schemas.errors import RequestRejected
+
+METHODS: Final = ("client_secret_basic", "client_secret_post", "private_key_jwt")
+"""By the names of the IANA registry of token endpoint authentication methods."""
 
 
 async def authenticate_client(
@@ -19,6 +32,8 @@ async def authenticate_client(
     Raises:
         RequestRejected: ``invalid_client`` (401) or ``invalid_request``.
     """
+    if "client_assertion" in form or "client_assertion_type" in form:
+        return await _by_assertion(context, request, form)
     credentials = _credentials(request, form)
     if credentials is None:
         return None
@@ -31,6 +46,36 @@ async def authenticate_client(
 def invalid_client() -> RequestRejected:
     """One text for every cause."""
     return RequestRejected("invalid_client", "client authentication failed", status=401)
+
+
+def assertion_audiences(context: IssuerContext) -> frozenset[str]:
+    """How an assertion may name us: all our endpoints take the issuer's name or the public token
+    endpoint's URL. Never what a request calls its host: the sender chooses that.
+    """
+    return frozenset((context.config.iss, f"{context.config.base_url}/oauth/token"))
+
+
+async def _by_assertion(context: IssuerContext, request: Request, form: dict[str, str]) -> Client:
+    if "client_secret" in form or request.headers.getlist("authorization"):
+        raise RequestRejected("invalid_request", "the client authenticates in two ways")
+    text, kind = form.get("client_assertion"), form.get("client_assertion_type")
+    if text is None or kind is None:
+        raise RequestRejected("invalid_request", "an assertion and its type come together")
+    client_id = claimed_client(text) if kind == ASSERTION_TYPE else None
+    if client_id is None or form.get("client_id", client_id) != client_id:
+        raise invalid_client()
+    now = wall_clock()
+    registered = await context.clients.find_with_keys(client_id)
+    if registered is None:
+        raise invalid_client()
+    client, keys = registered
+    assertion = read_assertion(text, keys, assertion_audiences(context), now)
+    if assertion is None or assertion.sub != client_id:
+        raise invalid_client()
+    remembered_s = int(assertion.exp - now) + 2 * LEEWAY_S
+    if not await context.clients.use_assertion(client_id, assertion.jti, remembered_s):
+        raise invalid_client()
+    return client
 
 
 def _credentials(request: Request, form: dict[str, str]) -> tuple[str, str] | None:

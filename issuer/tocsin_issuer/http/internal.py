@@ -1,15 +1,42 @@
 """The internal listener, for operators and services."""
 
+from collections.abc import Callable
+
 from fastapi import FastAPI
 
+from tocsin_issuer.exchange.exchanger import TokenExchange
+from tocsin_issuer.exchange.policy import NOTHING_ALLOWED, ExchangePolicy
 from tocsin_issuer.http.application import create_app
 from tocsin_issuer.http.context import IssuerContext
+from tocsin_issuer.http.exchange_endpoint import exchange_router
 from tocsin_issuer.http.introspection_endpoint import introspection_router
 from tocsin_issuer.http.key_routes import key_router
+from tocsin_issuer.http.revocation_endpoint import revocation_endpoint_router
 from tocsin_issuer.http.revocation_routes import revocation_router
+from tocsin_issuer.http.well_known import internal_metadata_router
 
 
-def create_internal_app(context: IssuerContext) -> FastAPI:
-    """Revocations and keys, by permission; introspection; health."""
-    routers = [revocation_router(context), key_router(context), introspection_router(context)]
+def create_internal_app(
+    context: IssuerContext,
+    exchange_policy: Callable[[], ExchangePolicy] = lambda: NOTHING_ALLOWED,
+) -> FastAPI:
+    """Revocations and keys, by permission; RFC 7009, 7662 and 8693 for clients; health.
+
+    ``exchange_policy`` is asked at each exchange.
+    """
+    exchange = TokenExchange(
+        exchange_policy,
+        context.verify_any,
+        context.minter,
+        iss=context.config.iss,
+        max_token_life_s=context.config.max_token_life_s,
+    )
+    routers = [
+        revocation_router(context),
+        key_router(context),
+        introspection_router(context),
+        revocation_endpoint_router(context),
+        exchange_router(context, exchange),
+        internal_metadata_router(context),
+    ]
     return create_app("Tocsin issuer, internal", context, routers)

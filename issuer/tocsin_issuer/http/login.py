@@ -1,29 +1,50 @@
 """Logging in and out."""
 
-from typing import Annotated
+import unicodedata
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse
 
+from tocsin_issuer.endings import LOGOUT, LOGOUT_ALL, LOGOUT_OF_TOKEN
 from tocsin_issuer.http.bearer import bearer_token
 from tocsin_issuer.http.commit import commit_answer
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.http.strict_body import StrictJsonRoute
 from tocsin_issuer.http.token_answer import token_answer
+from tocsin_issuer.store.passwords import MAX_PASSWORD_LENGTH
 from tocsin_issuer.store.register import REFUSALS
-from tocsin_issuer.store.users import MAX_NAME_LENGTH, MAX_PASSWORD_LENGTH
+from tocsin_issuer.store.users import MAX_NAME_LENGTH
 from tocsin_schemas.errors import RequestRejected
+
+DEVICE_ID: Final = r"^[A-Za-z0-9_-]{22,128}$"
+"""At least 128 bits, in base64url; drawn at random by the client and kept by it."""
+
+
+def _displayable(name: str) -> str:
+    """Shown to the user among other names: no control or direction characters."""
+    if not name.isprintable():
+        raise ValueError("a character that is not shown")
+    return unicodedata.normalize("NFC", name)
+
+
+DeviceName = Annotated[str, Field(max_length=64), AfterValidator(_displayable)]
 
 
 class LoginRequest(BaseModel):
-    """``device`` is a name that the user gives the session."""
+    """``device_name`` (or ``device``) is a name that the user gives the session; ``device_id``
+    binds it to the device, which must show it at each refresh.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
     username: Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH)]
     password: Annotated[str, Field(min_length=1, max_length=MAX_PASSWORD_LENGTH, repr=False)]
-    device: Annotated[str, Field(max_length=64)] = ""
+    device_name: Annotated[
+        DeviceName, Field(validation_alias=AliasChoices("device_name", "device"))
+    ] = ""
+    device_id: Annotated[str | None, Field(pattern=DEVICE_ID, repr=False)] = None
 
 
 def login_router(context: IssuerContext) -> APIRouter:
@@ -42,7 +63,9 @@ def login_router(context: IssuerContext) -> APIRouter:
                 user.sub,
                 config.login_client_id,
                 config.default_audiences,
-                device=body.device,
+                device=body.device_name,
+                device_id=body.device_id,
+                address="" if request.client is None else request.client.host,
                 user_agent=request.headers.get("user-agent"),
             )
             return await token_answer(context, session, user)
@@ -57,11 +80,13 @@ def login_router(context: IssuerContext) -> APIRouter:
         claims = context.verify_own(bearer_token(request)).claims
         if "sid" in claims:
             emission = await context.revocations.revoke_sessions(
-                [claims["sid"]], "logout", "user", bound_s=context.bound_s()
+                [claims["sid"]], LOGOUT.reason, LOGOUT.initiator, bound_s=context.bound_s()
             )
         else:
             emission = await context.revocations.revoke_tokens(
-                [(claims["jti"], claims["exp"])], "logout", "user"
+                [(claims["jti"], claims["exp"])],
+                LOGOUT_OF_TOKEN.reason,
+                LOGOUT_OF_TOKEN.initiator,
             )
         return await commit_answer(context, emission)
 
@@ -69,7 +94,9 @@ def login_router(context: IssuerContext) -> APIRouter:
     async def logout_all(request: Request) -> JSONResponse:
         """End every session of the token's subject, and revoke every token of theirs so far."""
         verified = context.verify_own(bearer_token(request))
-        emission = await context.cutoffs.subject(verified.subject, "logout-all", "user")
+        emission = await context.cutoffs.subject(
+            verified.subject, LOGOUT_ALL.reason, LOGOUT_ALL.initiator
+        )
         return await commit_answer(context, emission)
 
     return router

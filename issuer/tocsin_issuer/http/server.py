@@ -58,6 +58,7 @@ class Listener:
                 lifespan="off",
                 log_config=None,
                 access_log=False,
+                proxy_headers=False,  # the peer's address, whatever a header says of it
                 server_header=False,
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=GRACE_S,

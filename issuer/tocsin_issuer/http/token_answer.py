@@ -10,7 +10,8 @@ from tocsin_issuer.store.users import AuthenticatedUser
 async def token_answer(
     context: IssuerContext, session: OpenSession, user: AuthenticatedUser
 ) -> JSONResponse:
-    """Mint an access token for a session and hand it out with the refresh token.
+    """Mint an access token for a session and hand it out with the refresh token. It does not
+    outlive the session, so no event is needed where a session ends by its age.
 
     Raises:
         RequestRejected: as :meth:`TokenMinter.mint` does.
@@ -22,6 +23,7 @@ async def token_answer(
         sid=session.sid,
         role=user.role,
         perms=user.perms,
+        not_after=session.ends,
     )
     return JSONResponse(
         {

@@ -48,7 +48,10 @@ async def _refresh(
     client_id = form.get("client_id") if client is None else client.client_id
     bound_s = context.bound_s()
     session = await context.sessions.refresh(
-        form["refresh_token"], bound_s=bound_s, client_id=client_id
+        form["refresh_token"],
+        bound_s=bound_s,
+        client_id=client_id,
+        device_id=form.get("device_id"),
     )
     user = await context.users.find(session.sub)
     if user is None:

@@ -1,10 +1,14 @@
 """Public keys and metadata."""
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
+from tocsin_issuer.exchange.request import GRANT_TYPE
+from tocsin_issuer.http.client_assertion import ALGORITHMS
+from tocsin_issuer.http.client_authentication import METHODS
 from tocsin_issuer.http.context import IssuerContext
 
 # A standby key is published long before it signs, so a cached set is never short of a key.
@@ -31,20 +35,53 @@ def well_known_router(context: IssuerContext) -> APIRouter:
     @router.get("/oauth-authorization-server")
     async def metadata() -> JSONResponse:
         """The server's metadata (RFC 8414 section 2)."""
-        return JSONResponse(
-            {
-                "issuer": config.iss,
-                "token_endpoint": f"{config.base_url}/oauth/token",
-                "jwks_uri": f"{config.base_url}/.well-known/jwks.json",
-                "response_types_supported": [],
-                "grant_types_supported": ["refresh_token", "client_credentials"],
-                "token_endpoint_auth_methods_supported": [
-                    "client_secret_basic",
-                    "client_secret_post",
-                    "none",
-                ],
-            },
-            headers=_CACHE,
-        )
+        members = {
+            "issuer": config.iss,
+            "token_endpoint": f"{config.base_url}/oauth/token",
+            "jwks_uri": f"{config.base_url}/.well-known/jwks.json",
+            "response_types_supported": [],
+            "grant_types_supported": ["refresh_token", "client_credentials"],
+            **_authentication("token", (*METHODS, "none")),
+        }
+        return JSONResponse(members, headers=_CACHE)
 
     return router
+
+
+def internal_metadata_router(context: IssuerContext) -> APIRouter:
+    """``/.well-known/oauth-authorization-server`` as far as the internal listener goes.
+
+    Its endpoints stand under the URL that the caller has come by: it tells the caller alone, and is
+    not to be cached. The keys are where everybody finds them.
+    """
+    router = APIRouter(prefix="/.well-known")
+    config = context.config
+
+    @router.get("/oauth-authorization-server")
+    async def metadata(request: Request) -> JSONResponse:
+        """The server's metadata (RFC 8414 section 2)."""
+        base = str(request.base_url).rstrip("/")
+        members: dict[str, Any] = {
+            "issuer": config.iss,
+            "jwks_uri": f"{config.base_url}/.well-known/jwks.json",
+            "response_types_supported": [],
+            "grant_types_supported": [GRANT_TYPE],
+        }
+        for endpoint, path in (
+            ("token", "token"),
+            ("revocation", "revoke"),
+            ("introspection", "introspect"),
+        ):
+            members[f"{endpoint}_endpoint"] = f"{base}/oauth/{path}"
+            members |= _authentication(endpoint, METHODS)
+        return JSONResponse(members)
+
+    return router
+
+
+def _authentication(endpoint: str, methods: Sequence[str]) -> dict[str, Any]:
+    """RFC 8414 asks for the algorithms wherever ``private_key_jwt`` is among the methods."""
+    return {
+        f"{endpoint}_endpoint_auth_methods_supported": list(methods),
+        f"{endpoint}_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
+    }

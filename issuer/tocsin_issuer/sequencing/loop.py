@@ -11,8 +11,12 @@ from contextlib import suppress
 from nats.aio.client import Client
 from redis.exceptions import RedisError
 
-from tocsin_issuer.core.sequencer import Role, Sequencer, brings_keyset, may_take_over
+from tocsin_issuer.core.sequencer import Role, Sequencer, may_take_over
 from tocsin_issuer.sequencing.appender import Appender, SteppedDown
+from tocsin_issuer.sequencing.groups import next_group
+from tocsin_issuer.sequencing.restoring import Restoring
+from tocsin_issuer.sequencing.settling import Settling
+from tocsin_issuer.sequencing.unread import holds_unread
 from tocsin_issuer.store.journal import Journal, JournalEntry
 from tocsin_issuer.store.outbox import Outbox, OutboxEntry
 from tocsin_revocation_bus.clocks import lease_clock, wall_clock
@@ -25,15 +29,13 @@ from tocsin_schemas import record
 from tocsin_schemas.errors import ConfigurationError, DocumentRejected, LedgerRejected
 from tocsin_schemas.events import Event, Tick
 from tocsin_schemas.keyset import Policy
+from tocsin_schemas.record import Record
 
 GROUP = 1000  # outbox entries read at once
 _IDLE_POLL_S = 0.1  # for entries that another process has put into the outbox
 _RETRY_S = 0.25
 _COMMAND_CODES = frozenset({"cutoff_ahead", "event_malformed", "record_malformed"})
 _TAIL = 512  # messages looked at first, most of them heartbeats
-# Bytes of events in one record. An agent takes it in at once, and verifies nothing meanwhile: 1 to
-# 2 ms for one of this length, 25 ms for the longest that there may be.
-GROUP_LENGTH = 32 * 1024
 _log = logging.getLogger("tocsin.sequencer")
 
 
@@ -49,6 +51,7 @@ class SequencerLoop:
         client: Client,
         outbox: Outbox,
         journal: Journal,
+        restoring: Restoring,
         policy: Policy,
         genesis: Sequence[Event],
         event_id: Callable[[], str],
@@ -59,10 +62,12 @@ class SequencerLoop:
         self._client = client
         self._outbox = outbox
         self._journal = journal
+        self._restoring = restoring
         self._genesis_policy = policy
         self._genesis = genesis
         self._event_id = event_id
         self._appender = Appender(sequencer, client)
+        self._settling = Settling(journal)
         self._turn = asyncio.Lock()
         self._beat_now = asyncio.Event()
         self._may_beat = False
@@ -105,7 +110,9 @@ class SequencerLoop:
         await declare_ledger(self._client)
         last_seq = await last_sequence(self._client)
         await self._follower.read_now()
-        if self._follower.next_seq <= last_seq or not self._silent():
+        if await holds_unread(self._client, self._follower.next_seq, last_seq):
+            return False
+        if not self._silent():
             return False
         checkpoint = await self._journal.checkpoint()
         checkpoint_n = 0 if checkpoint is None else checkpoint.n
@@ -113,6 +120,7 @@ class SequencerLoop:
         if not self._sequencer.take_over(last_seq, checkpoint_n):
             return False
         try:
+            await self._restore()
             await self._finish_what_was_begun(last_seq, checkpoint_n)
             if self._replica.head is None:
                 await self._commit((), list(self._genesis))
@@ -123,6 +131,12 @@ class SequencerLoop:
         self._may_beat = True
         self._beat_now.set()
         return True
+
+    async def _restore(self) -> None:
+        """A Redis that went back knows less than the ledger; its outbox may hold what is in it."""
+        head = self._replica.head
+        if head is not None:
+            await self._restoring.bring_up(head.n)
 
     def _silent(self) -> bool:
         heard = self._replica.newest_beat_utc()
@@ -141,10 +155,11 @@ class SequencerLoop:
         for entry in await self._journal.after(min(checkpoint_n, last_n)):
             parsed = record.parse_unverified(entry.text)
             if entry.n > last_n:
-                await self._append(entry)
+                await self._append(entry, parsed)
             elif self._replica.has_applied(parsed):
                 self._outbox.mark_committed(entry.outbox_ids)
-                await self._journal.settle(entry, parsed.term, parsed.hash, last_seq)
+                self._settling.add(entry, parsed, last_seq)
+        await self._settling.finish()
 
     async def _last_n(self, last_seq: int) -> int:
         """The number of the last record in the stream, looked for from its end.
@@ -174,6 +189,8 @@ class SequencerLoop:
     async def _work(self) -> None:
         while self.active:
             self._outbox.wake.clear()
+            await self._settling.finish()  # before anything is read: it must not be read again
+            await self._restore()
             entries = await self._outbox.read(GROUP)
             if entries:
                 await self._commit_all(entries)
@@ -187,12 +204,24 @@ class SequencerLoop:
     async def _commit_all(self, entries: Sequence[OutboxEntry]) -> None:
         """Commit what was read, in groups and in order, until one of them was not committed whole:
         then the outbox is read again.
+
+        The next entries are read meanwhile; nobody else takes entries out while we are active.
         """
         while entries:
-            group = next_group(entries)
-            if not await self._commit_group(group):
-                return
-            entries = entries[len(group) :]
+            ahead: asyncio.Task[list[OutboxEntry]] | None = None
+            if len(entries) == GROUP:
+                ahead = asyncio.create_task(self._outbox.read(GROUP, after=entries[-1].id))
+            try:
+                while entries:
+                    group = next_group(entries)
+                    if not await self._commit_group(group):
+                        return
+                    entries = entries[len(group) :]
+                await self._settling.finish()
+                entries = [] if ahead is None else await ahead
+            finally:
+                if ahead is not None:
+                    await end(ahead)
 
     async def _commit_group(self, entries: Sequence[OutboxEntry]) -> bool:
         try:
@@ -218,29 +247,34 @@ class SequencerLoop:
 
         Raises:
             LedgerRejected, DocumentRejected: an agent would refuse the record.
+            SteppedDown: somebody else appends. What was read of the outbox may be in the ledger by
+                now; in the journal it would be appended once more, by whoever is active.
         """
+        if not self.active:
+            raise SteppedDown("not_active")
+        if self._sequencer.overtaken:
+            self._sequencer.step_down()
+            raise SteppedDown("overtaken")
         wall = wall_clock()
         txn = f"{outbox_ids[0]}..{outbox_ids[-1]}" if outbox_ids else "sequencer"
         text = self._sequencer.build(carried, txn, wall)
-        self._replica.check_next(text, wall)
-        head = self._replica.head
-        n = 1 if head is None else head.n + 1
-        entry = await self._journal.append(n, text, outbox_ids)
-        if entry.text != text:
-            _log.warning("the journal holds another record %d: appending that one", n)
-        await self._append(entry)
-        return entry.text == text
+        parsed = self._replica.check_next(text, wall)
+        entry = await self._journal.append(parsed.n, text, outbox_ids)
+        if entry.text == text:
+            await self._append(entry, parsed)
+            return True
+        _log.warning("the journal holds another record %d: appending that one", parsed.n)
+        await self._append(entry, record.parse_unverified(entry.text))
+        return False
 
-    async def _append(self, entry: JournalEntry) -> None:
+    async def _append(self, entry: JournalEntry, parsed: Record) -> None:
         async with self._turn:
             if not self.active:
                 raise SteppedDown("not_active")
-            append = self._sequencer.append_record(entry.text)
+            append = self._sequencer.append_record(parsed)
             committed = await self._appender.append(append)
         self._outbox.mark_committed(entry.outbox_ids)
-        head = self._replica.head
-        if head is not None:
-            await self._journal.settle(entry, head.term, head.hash, committed.seq)
+        self._settling.add(entry, parsed, committed.seq)
 
     def _tick(self) -> Tick:
         return Tick(
@@ -277,17 +311,3 @@ class SequencerLoop:
 def _is_the_commands_fault(rejected: LedgerRejected | DocumentRejected) -> bool:
     """Only what no sequencer could ever append may be put aside; all else waits in the outbox."""
     return isinstance(rejected, DocumentRejected) or rejected.code in _COMMAND_CODES
-
-
-def next_group(entries: Sequence[OutboxEntry]) -> list[OutboxEntry]:
-    """The longest start of the outbox that fits one record; a keyset stands alone."""
-    group: list[OutboxEntry] = []
-    size = 0
-    for entry in entries:
-        size += entry.size
-        if group and (size > GROUP_LENGTH or brings_keyset(entry.events)):
-            break
-        group.append(entry)
-        if brings_keyset(entry.events):
-            break
-    return group

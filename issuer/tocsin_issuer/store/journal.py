@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import orjson
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 
 from tocsin_issuer.store import names, scripts
 from tocsin_schemas.errors import LedgerRejected
@@ -20,7 +19,6 @@ MAX_RECORDS: Final = 100_000
 MARK_LIFE_S: Final = 60
 """Seconds for which a settled entry can be asked for; nobody waits that long for a commit."""
 
-_ID_TAKEN: Final = "equal or smaller"  # the server's words for an id at or below the last one
 _TEXT: Final = "text"
 _OUTBOX_IDS: Final = "outbox"
 
@@ -49,25 +47,32 @@ class Journal:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self._append = scripts.load(redis, "journal_append")
+        self._newest = scripts.load(redis, "journal_newest")
         self._settle = scripts.load(redis, "settle")
 
     async def append(self, n: int, text: str, outbox_ids: Sequence[str]) -> JournalEntry:
         """Keep record n. Returns what stands there: ours, or another that was there first.
 
         Raises:
-            LedgerRejected: ``journal_went_on``: n lies behind what the journal still keeps.
+            LedgerRejected: ``journal_went_on``: n lies behind what the journal still keeps;
+                ``journal_went_back``: it lacks records before n, so Redis has lost them.
         """
-        fields: dict[Any, Any] = {_TEXT: text, _OUTBOX_IDS: orjson.dumps(list(outbox_ids))}
-        try:
-            await self._redis.xadd(names.JOURNAL, fields, id=f"{n}-0", maxlen=MAX_RECORDS)
-        except ResponseError as refused:
-            standing = await self._at(n)
-            if standing is not None:
-                return standing
-            if _ID_TAKEN in str(refused):
-                raise LedgerRejected("journal_went_on") from None
-            raise  # out of memory, a replica …: nothing was journaled
-        return JournalEntry(n, text, tuple(outbox_ids))
+        answer: Any = await self._append(
+            keys=[names.JOURNAL],
+            args=[n, text, orjson.dumps(list(outbox_ids)), MAX_RECORDS],
+        )
+        match answer:
+            case ["ok"]:
+                return JournalEntry(n, text, tuple(outbox_ids))
+            case ["standing", standing, its_ids]:
+                return JournalEntry(n, standing, tuple(orjson.loads(its_ids)))
+            case _:
+                raise LedgerRejected(f"journal_{answer[0]}")
+
+    async def newest(self) -> int:
+        """The number of the newest record that it keeps; 0 where it is empty."""
+        return int(await self._newest(keys=[names.JOURNAL]))
 
     async def after(self, n: int, limit: int | None = None) -> list[JournalEntry]:
         """The records that follow n, in order; the first ``limit`` of them."""
@@ -90,10 +95,6 @@ class Journal:
         if not fields:
             return None
         return Checkpoint(int(fields["term"]), int(fields["n"]), fields["hash"], int(fields["seq"]))
-
-    async def _at(self, n: int) -> JournalEntry | None:
-        rows: Any = await self._redis.xrange(names.JOURNAL, min=f"{n}-0", max=f"{n}-0")
-        return _entry(rows[0]) if rows else None
 
 
 def _entry(row: Any) -> JournalEntry:

@@ -10,6 +10,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from tocsin_schemas.errors import RequestRejected
 
+MAX_PASSWORD_LENGTH: Final = 1024
 _AT_ONCE: Final = 2
 _MAX_WAITING: Final = 64
 
@@ -26,6 +27,16 @@ class Passwords:
         self._slots = asyncio.Semaphore(at_once)
         self._in_line = 0
         self._nobodys = self._hasher.hash(secrets.token_urlsafe())
+
+    async def hash_new(self, password: str) -> str:
+        """Hash a password that somebody chose.
+
+        Raises:
+            RequestRejected: ``password_invalid`` or ``busy`` (503).
+        """
+        if not 0 < len(password) <= MAX_PASSWORD_LENGTH:
+            raise RequestRejected("password_invalid", "the password is empty or too long")
+        return await self.hash(password)
 
     async def hash(self, password: str) -> str:
         """Hash a password.

@@ -23,6 +23,9 @@ MAX_GROUP: Final = 64
 REFUSALS: Final = frozenset(("session_gone", "subject_disabled", "client_disabled"))
 """Why a token is not issued: codes of the script."""
 
+PARENT_REFUSALS: Final = frozenset(("parent_unknown", "parent_revoked"))
+"""Why no token is derived from another one, besides."""
+
 _BEYOND_S: Final = EXP_LEEWAY_S + 60
 """Seconds that the register outlives a token."""
 
@@ -38,13 +41,27 @@ _PREFIXES: Final = [
     names.CLIENT,
     names.SESSION,
     names.SESSION_TOKENS,
+    names.DENIED,
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """The token that another one is derived from, by its jti, and the first one of that chain, by
+    jti and ``iat`` (seconds of UTC). What is revoked of either counts at once: the script looks
+    where revocations are accepted, so it does not matter how far readers of the ledger have got.
+    """
+
+    jti: str
+    origin_jti: str
+    origin_iat: int
 
 
 @dataclass(frozen=True, slots=True)
 class Registration:
     """A token that is about to be signed: ``life_s`` in seconds; ``actors`` are those of ``act``,
-    whose cutoffs it must fall under as well.
+    whose cutoffs it must fall under as well. With a life of 0 nothing is registered: it is only
+    asked whether the token would be.
     """
 
     jti: str
@@ -53,6 +70,7 @@ class Registration:
     sid: str | None
     life_s: int
     actors: tuple[str, ...] = ()
+    parent: Parent | None = None
 
 
 class Register:
@@ -69,7 +87,8 @@ class Register:
         """Register a token and return its ``iat``, in seconds of UTC.
 
         Raises:
-            RequestRejected: ``session_gone``, ``subject_disabled`` or ``client_disabled``.
+            RequestRejected: ``session_gone``, ``subject_disabled`` or ``client_disabled``; of a
+                derived token also ``parent_unknown`` or ``parent_revoked``.
         """
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting.append((wanted, answer))
@@ -118,14 +137,16 @@ class Register:
 
 
 def _arguments(wanted: Registration) -> list[str | int]:
-    actors = wanted.actors
+    actors, parent = wanted.actors, wanted.parent
     sid = wanted.sid or ""
+    derived = ("", "", 0) if parent is None else (parent.jti, parent.origin_jti, parent.origin_iat)
     return [
         wanted.jti,
         wanted.sub,
         wanted.client_id,
         sid,
         wanted.life_s,
+        *derived,
         len(actors),
         *actors,
     ]

@@ -15,12 +15,12 @@ import orjson
 from redis.asyncio import Redis
 
 from tocsin_issuer.store import names, scripts
+from tocsin_issuer.store.account_list import ALL_USERS
 from tocsin_issuer.store.passwords import Passwords
 from tocsin_schemas import base64url
 from tocsin_schemas.errors import RequestRejected
 
 MAX_NAME_LENGTH: Final = 128
-MAX_PASSWORD_LENGTH: Final = 1024
 _ATTEMPTS_REMEMBERED_S: Final = 900
 
 
@@ -73,9 +73,10 @@ class UserStore:
         if not 0 < len(name) <= MAX_NAME_LENGTH or not name.isprintable():
             raise RequestRejected("username_invalid", "the user name is empty, too long or odd")
         sub = "u_" + base64url.encode(token_bytes(16))
-        fields = ["username", name, "password", await self._hash(password), *_access(role, perms)]
+        hashed = await self._passwords.hash_new(password)
+        fields = ["username", name, "password", hashed, *_access(role, perms)]
         if not await self._create(
-            keys=[names.USER + sub, names.USERNAME + name], args=[sub, *fields]
+            keys=[names.USER + sub, ALL_USERS, names.USERNAME + name], args=[sub, *fields]
         ):
             raise RequestRejected("username_taken", "the user name is taken", status=409)
         return sub
@@ -110,12 +111,13 @@ class UserStore:
         return None if sub is None else str(sub)
 
     async def set_password(self, sub: str, password: str) -> None:
-        """Change the password. Follow it with a cutoff of the subject.
+        """Change the password and nothing else: no session ends, and the ledger hears nothing.
+        :class:`~tocsin_issuer.store.account_endings.AccountEndings` is what ends them.
 
         Raises:
             RequestRejected: ``password_invalid`` or ``user_unknown`` (404).
         """
-        await self._set(sub, "password", await self._hash(password))
+        await self._set(sub, "password", await self._passwords.hash_new(password))
 
     async def set_access(self, sub: str, role: str | None, perms: Sequence[str]) -> None:
         """Change role and permissions: tokens show it from the next refresh on.
@@ -126,7 +128,8 @@ class UserStore:
         await self._set(sub, *_access(role, perms))
 
     async def set_disabled(self, sub: str, disabled: bool) -> None:
-        """No token is minted for a disabled user. Follow it with a cutoff of the subject.
+        """Let the user log in again; or disable, with nothing told to the ledger, as for
+        ``set_password``.
 
         Raises:
             RequestRejected: ``user_unknown`` (404).
@@ -134,14 +137,10 @@ class UserStore:
         await self._set(sub, "disabled", "1" if disabled else "0")
 
     async def delete(self, sub: str) -> None:
-        """Forget the person. Follow it with a cutoff of the subject: it needs only the ``sub``."""
+        """Forget the person, with nothing told to the ledger, as for ``set_password``."""
         name: Any = await self._redis.hget(names.USER + sub, "username")
         await self._redis.delete(names.USER + sub, names.USERNAME + (name or ""))
-
-    async def _hash(self, password: str) -> str:
-        if not 0 < len(password) <= MAX_PASSWORD_LENGTH:
-            raise RequestRejected("password_invalid", "the password is empty or too long")
-        return await self._passwords.hash(password)
+        await self._redis.zrem(ALL_USERS, sub)
 
     async def _set(self, sub: str, *fields: str) -> None:
         if not await self._update(keys=[names.USER + sub], args=fields):

@@ -85,6 +85,7 @@ class Replica:
         self._lease_ns = 0
         self._expires_at = 0
         self._past = PastHashes()
+        self._checked: Record | None = None
         self._nonces: dict[str, int] = {}
         self._heartbeats: dict[str, Heartbeat] = {}
         self._told = (0, 0)
@@ -98,7 +99,7 @@ class Replica:
         if self.halted is not None:
             return Outcome.HALTED
         try:
-            parsed = record.parse_unverified(text)
+            parsed = self._read(text)
             if self._is_past(parsed):
                 return self._old(parsed)
             trust = self._check_next(parsed, wall)
@@ -246,8 +247,8 @@ class Replica:
             raise LedgerHalted("fork", "two signed records have one identity")
         return Outcome.OLD
 
-    def check_next(self, text: str, wall: float) -> None:
-        """Make every check on a record that would come next, and change nothing.
+    def check_next(self, text: str, wall: float) -> Record:
+        """Make every check on a record that would come next, and change nothing; return it read.
 
         The sequencer asks this of what it is about to append, since what is appended stays.
 
@@ -257,7 +258,17 @@ class Replica:
         """
         if self.halted is not None:
             raise self.halted
-        self._check_next(record.parse_unverified(text), wall)
+        self._checked = parsed = record.parse_unverified(text)
+        self._check_next(parsed, wall)
+        return parsed
+
+    def _read(self, text: str) -> Record:
+        """A sequencer gets back what it has checked, once from the stream and once by itself: it is
+        the same text, so it need not be parsed again. Every check is made again.
+        """
+        if self._checked is not None and self._checked.text == text:
+            return self._checked
+        return record.parse_unverified(text)
 
     def _check_next(self, parsed: Record, wall: float) -> Trust:
         trust = self._trust_after(parsed)

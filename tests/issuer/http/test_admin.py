@@ -149,5 +149,5 @@ async def test_keys(issuer: Issuer) -> None:
 
 
 async def test_the_internal_listener_has_no_login(issuer: Issuer) -> None:
-    for path in ("/v1/login", "/oauth/token", "/.well-known/jwks.json"):
+    for path in ("/v1/login", "/v1/logout", "/.well-known/jwks.json"):
         assert (await issuer.internal.post(path)).status_code == 404

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.ledger import revoke_token, signed_keyset
-from tocsin_issuer.sequencing.loop import GROUP_LENGTH, next_group
+from tocsin_issuer.sequencing.groups import GROUP_LENGTH, next_group
 from tocsin_issuer.store.outbox import OutboxEntry
 from tocsin_schemas.events import KeysetPublished
 

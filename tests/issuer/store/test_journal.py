@@ -30,9 +30,20 @@ async def test_of_two_records_n_the_first_one_stands(journal: Journal) -> None:
 
 
 async def test_of_fifty_writers_one_wins_and_all_know_who(journal: Journal) -> None:
-    answers = await asyncio.gather(*(journal.append(7, f"by {i}", []) for i in range(50)))
+    answers = await asyncio.gather(*(journal.append(1, f"by {i}", []) for i in range(50)))
     assert len(set(answers)) == 1
-    assert await journal.after(6) == [answers[0]]
+    assert await journal.after(0) == [answers[0]]
+
+
+async def test_a_journal_that_lacks_records_takes_no_more(journal: Journal) -> None:
+    """Its Redis has lost them: what came next would hide that."""
+    assert await journal.newest() == 0
+    with pytest.raises(LedgerRejected, match="journal_went_back"):
+        await journal.append(2, "text", [])
+    await journal.append(1, "text", [])
+    with pytest.raises(LedgerRejected, match="journal_went_back"):
+        await journal.append(3, "text", [])
+    assert await journal.newest() == 1
 
 
 async def test_a_record_behind_the_journal_is_refused(

@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 
 from tests.issuer.store.helpers import events_in
 from tocsin_issuer.store import names
-from tocsin_issuer.store.event_text import new_event_id
+from tocsin_issuer.store.event_text import encode, new_event_id
 from tocsin_issuer.store.journal import Journal
 from tocsin_issuer.store.outbox import Outbox
 from tocsin_schemas.errors import LedgerRejected, RequestRejected
@@ -29,7 +29,10 @@ async def test_events_come_back_as_they_went_in_and_in_order(outbox: Outbox) -> 
     assert [entry.id for entry in entries] == [first, second]
     assert entries[0].events[1] == key
     assert entries[1].events == (odd,)
+    assert [entry.size for entry in entries] == [len(encode(one.events)) for one in entries]
     assert [entry.id for entry in await outbox.read(1)] == [first]
+    assert [entry.id for entry in await outbox.read(10, after=first)] == [second]
+    assert await outbox.read(10, after=second) == []
     assert await outbox.length() == 2
 
 
@@ -51,6 +54,28 @@ async def test_an_entry_that_cannot_be_read_is_not_passed_over(
     await outbox.add([revoked("a")])
     with pytest.raises(LedgerRejected, match="event_malformed"):
         await outbox.read(10)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[],[]", "", "[1]", '[{"kind":"tokens-revoked"}]', '[{"kind":"tick","members":{}}]'],
+)
+async def test_one_bad_entry_among_good_ones_is_not_passed_over(
+    redis: Redis, outbox: Outbox, text: str
+) -> None:
+    await outbox.add([revoked("a")])
+    await redis.xadd(names.OUTBOX, {"events": text})
+    await outbox.add([revoked("b")])
+    with pytest.raises(LedgerRejected, match="event_malformed"):
+        await outbox.read(10)
+
+
+async def test_line_feeds_in_an_entry_are_white_space(redis: Redis, outbox: Outbox) -> None:
+    event = revoked("a")
+    text = encode([event]).replace("[{", "[\n{")
+    entry_id = await redis.xadd(names.OUTBOX, {"events": text})
+    (entry,) = await outbox.read(10)
+    assert (entry.id, entry.events) == (entry_id, (event,))
 
 
 async def test_an_addition_wakes_the_sequencer(outbox: Outbox) -> None:

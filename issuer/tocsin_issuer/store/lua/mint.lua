@@ -2,8 +2,10 @@
 -- KEYS: last iat of all, cutoff of all, epoch of all.
 -- ARGV: seconds that a last iat is remembered, seconds that the register outlives a token; prefixes
 --   of the register, of the last iat and the cutoff of subjects and of clients, of a subject's
---   epoch, of users, clients, sessions and their tokens; then for each token: jti, sub, client,
---   sid or '', life, number of actors, and the actors.
+--   epoch, of users, clients, sessions and their tokens, and of the projection; then for each token:
+--   jti, sub, client, sid or '', life, jti of the token that it is derived from or '', jti and iat of
+--   that one's origin, number of actors, and the actors. With a life of 0 it is only asked whether a
+--   token would be issued.
 -- Returns for each token its iat, or a code.
 --
 -- No types are checked first: an error half way leaves ids registered that nobody signs, and a last
@@ -11,7 +13,7 @@
 local time = now()
 local keep, beyond = tonumber(ARGV[1]), tonumber(ARGV[2])
 local register, last_of_subject, last_of_client, cutoff_of_subject, cutoff_of_client,
-  epoch_of_subject, user, client_account, session, session_tokens = unpack(ARGV, 3, 12)
+  epoch_of_subject, user, client_account, session, session_tokens, denied = unpack(ARGV, 3, 13)
 local of_all = redis.call('MGET', KEYS[1], KEYS[2], KEYS[3])
 local last_of_all, cutoff_of_all, epoch_of_all = tonumber(of_all[1] or 0), of_all[2], of_all[3]
 
@@ -24,6 +26,18 @@ local function refusal(sub, client, sid, epoch)
   local found = redis.call('HMGET', session .. sid, 'sub', 'epoch_of_all', 'epoch_of_subject')
   if found[1] ~= sub or outdated(epoch_of_all, epoch, found[2], found[3]) then
     return 'session_gone'
+  end
+  return nil
+end
+
+-- Why no token can be derived from that one now, whatever the ledger's readers know yet. One that is
+-- not in the register was never issued, or has expired. Its session and accounts are looked at above.
+local function refusal_of_parent(parent, origin, iat, found)
+  if redis.call('EXISTS', register .. parent) == 0 then return 'parent_unknown' end
+  if redis.call('EXISTS', denied .. parent, denied .. origin) ~= 0 then return 'parent_revoked' end
+  if iat < tonumber(cutoff_of_all or 0) then return 'parent_revoked' end
+  for i = 2, #found, 2 do
+    if iat < tonumber(found[i] or 0) then return 'parent_revoked' end
   end
   return nil
 end
@@ -47,21 +61,30 @@ local function decide(scopes, found)
 end
 
 local answers = {}
-local arg = 13
+local arg = 14
 while ARGV[arg] do
-  local jti, sub, client, sid, life, actors = unpack(ARGV, arg, arg + 5)
+  local jti, sub, client, sid, life, parent, origin, origin_iat, actors = unpack(ARGV, arg, arg + 8)
   local scopes = {
     last_of_subject .. sub, cutoff_of_subject .. sub,
     last_of_client .. client, cutoff_of_client .. client,
   }
-  for actor = arg + 6, arg + 5 + tonumber(actors) do
+  local closed = nil
+  for actor = arg + 9, arg + 8 + tonumber(actors) do
     table.insert(scopes, last_of_client .. ARGV[actor])
     table.insert(scopes, cutoff_of_client .. ARGV[actor])
+    if redis.call('HGET', client_account .. ARGV[actor], 'disabled') == '1' then
+      closed = 'client_disabled'
+    end
   end
   local found = redis.call('MGET', epoch_of_subject .. sub, unpack(scopes))
-  local code = refusal(sub, client, sid, table.remove(found, 1))
+  local code = closed or refusal(sub, client, sid, table.remove(found, 1))
+  if not code and parent ~= '' then
+    code = refusal_of_parent(parent, origin, tonumber(origin_iat), found)
+  end
   if code then
     table.insert(answers, code)
+  elseif tonumber(life) == 0 then
+    table.insert(answers, time)
   else
     local iat = decide(scopes, found)
     local exp = iat + tonumber(life)
@@ -75,6 +98,6 @@ while ARGV[arg] do
     end
     table.insert(answers, iat)
   end
-  arg = arg + 6 + tonumber(actors)
+  arg = arg + 9 + tonumber(actors)
 end
 return answers

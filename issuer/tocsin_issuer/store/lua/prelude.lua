@@ -1,7 +1,12 @@
--- What all scripts share. Times are whole seconds of the server's clock.
+-- What all scripts share. Times are whole seconds of the server's clock where nothing else is said.
 
 local function now()
   return tonumber(redis.call('TIME')[1])
+end
+
+local function now_ms()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
 -- An integer as JSON and SET write it (tostring would round it to 14 digits).
@@ -23,6 +28,14 @@ local function emit(outbox, text)
   return redis.call('XADD', outbox, '*', 'events', text)
 end
 
+-- A session goes, and leaves the index of its subject's sessions. The index serves to look at them,
+-- so whatever stands in its place must not keep a session alive: hence pcall.
+local function forget_session(session)
+  local index = redis.call('HGET', session, 'index')
+  if index then redis.pcall('ZREM', index, session) end
+  redis.call('DEL', session)
+end
+
 -- Ends a session: its live tokens go into the projection, then session and family are gone.
 -- The caller has written to the outbox before.
 local function end_session(session, tokens, denied, leeway)
@@ -30,7 +43,8 @@ local function end_session(session, tokens, denied, leeway)
   for i = 1, #live, 2 do
     redis.call('SET', denied .. live[i], '1', 'EXAT', int(tonumber(live[i + 1]) + leeway))
   end
-  redis.call('DEL', session, tokens)
+  redis.call('DEL', tokens)
+  forget_session(session)
 end
 
 -- Whether a session began before everything, or all of its subject's, was ended. An epoch that

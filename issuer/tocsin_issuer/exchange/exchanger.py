@@ -1,0 +1,183 @@
+"""Trading a caller's token for one that another service accepts, and no other.
+
+The derived token names everybody who had a hand in it, so that whatever kills the subject token
+kills it too: the session and subject stay, ``orig`` is the first subject token, and ``act`` lists
+every client of the chain, the one that the first token was issued to included (RFC 8693 section
+4.1: prior actors are for information; the outermost one acts).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from msgspec import UNSET, to_builtins
+
+from tocsin_issuer.exchange.policy import ClientRule, ExchangePolicy, Target
+from tocsin_issuer.exchange.request import ExchangeRequest
+from tocsin_issuer.minting import Derivation, TokenMinter
+from tocsin_issuer.store.clients import Client
+from tocsin_issuer.store.register import PARENT_REFUSALS, REFUSALS
+from tocsin_schemas.claims import OriginClaim
+from tocsin_schemas.errors import RequestRejected, TokenRejected
+from tocsin_verifier_agent.core.access_token import AccessToken
+from tocsin_verifier_agent.core.verified import Verified
+
+_DEAD: Final = REFUSALS | PARENT_REFUSALS | {"subject_token_expired", "too_many_actors"}
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Exchanged:
+    """What the client gets; ``expires_in`` is in seconds."""
+
+    token: str
+    expires_in: int
+    scopes: tuple[str, ...]
+
+
+class TokenExchange:
+    """``verify`` is the issuer's own verifier with its rules and lease; ``policy`` the policy in
+    force; ``iss`` our own name; ``max_token_life_s`` what the issuer may sign at all.
+    """
+
+    def __init__(
+        self,
+        policy: Callable[[], ExchangePolicy],
+        verify: Callable[[str], Verified],
+        minter: TokenMinter,
+        *,
+        iss: str,
+        max_token_life_s: int,
+    ) -> None:
+        self._policy = policy
+        self._verify = verify
+        self._minter = minter
+        self._iss = iss
+        self._max_token_life_s = max_token_life_s
+
+    async def exchange(self, client: Client, request: ExchangeRequest) -> Exchanged:
+        """Issue the derived token.
+
+        The policy is asked first, so that a client learns nothing about tokens that it may not
+        trade. The verifier may lag behind: the register's script has the last word on revocations.
+
+        Raises:
+            RequestRejected: ``unauthorized_client``, ``invalid_target``, ``invalid_scope``;
+                ``subject_token_invalid`` or ``actor_token_invalid``, both ``invalid_request`` by
+                RFC 8693 section 2.2.2.
+            AgentStale: the issuer cannot prove that it is up to date.
+        """
+        rule = self._policy().clients.get(client.client_id)
+        if rule is None:
+            raise RequestRejected("unauthorized_client", "the client may not exchange tokens")
+        audience, target = _target(rule, request)
+        if request.actor_token is not None:
+            self._check_actor(client, request.actor_token)
+        subject = self._subject(client, rule, request.subject_token)
+        try:
+            if target.pass_through and request.scopes is None and audience in _aud(subject.token):
+                return await self._hand_back(client, subject, request.subject_token)
+            scopes = _granted(target, subject, request.scopes)
+            minted = await self._minter.mint(
+                subject.subject,
+                client.client_id,
+                (audience,),
+                sid=subject.session_id,
+                scope=" ".join(scopes),
+                life_s=min(target.life_s, self._max_token_life_s),
+                derivation=_derivation(client, subject.token),
+            )
+        except RequestRejected as rejected:
+            if rejected.code not in _DEAD:
+                raise
+            raise _subject_invalid() from None
+        return Exchanged(minted.token, minted.expires_in, scopes)
+
+    async def _hand_back(self, client: Client, subject: Verified, text: str) -> Exchanged:
+        """The subject token, if another one could be derived from it."""
+        token = subject.token
+        now = await self._minter.check_parent(
+            subject.subject, client.client_id, subject.session_id, _derivation(client, token)
+        )
+        return Exchanged(text, token.exp - now, tuple(sorted(subject.scopes)))
+
+    def _subject(self, client: Client, rule: ClientRule, text: str) -> Verified:
+        """A good token that was meant for the client, and in which nobody says otherwise."""
+        try:
+            verified = self._verify(text)
+        except TokenRejected:
+            raise _subject_invalid() from None
+        if verified.issuer != self._iss or set(_aud(verified.token)).isdisjoint(rule.receives):
+            raise _subject_invalid()
+        if not _may_act(verified.claims, client.client_id, self._iss):
+            raise _subject_invalid()
+        return verified
+
+    def _check_actor(self, client: Client, text: str) -> None:
+        """RFC 8693 section 2.1: the acting party; here nobody but the client itself."""
+        try:
+            verified = self._verify(text)
+        except TokenRejected:
+            raise _actor_invalid() from None
+        token = verified.token
+        own = verified.issuer == self._iss and token.sub == token.client_id == client.client_id
+        if not own or token.act is not UNSET or token.sid is not UNSET:
+            raise _actor_invalid()
+
+
+def _target(rule: ClientRule, request: ExchangeRequest) -> tuple[str, Target]:
+    """The one audience that is asked for, by either name or by both."""
+    named = request.audience
+    if request.resource is not None:
+        named = rule.audience_of(request.resource)
+        if request.audience is not None and named != request.audience:
+            named = None
+    target = None if named is None else rule.targets.get(named)
+    if named is None or target is None:
+        raise RequestRejected("invalid_target", "the client may not reach that target")
+    return named, target
+
+
+def _aud(token: AccessToken) -> tuple[str, ...]:
+    return (token.aud,) if isinstance(token.aud, str) else token.aud
+
+
+def _granted(target: Target, subject: Verified, asked: tuple[str, ...] | None) -> tuple[str, ...]:
+    """What both the policy and the subject's token allow."""
+    allowed = tuple(scope for scope in target.scopes if scope in subject.permissions)
+    if asked is None:
+        return allowed
+    if not set(asked) <= set(allowed):
+        raise RequestRejected("invalid_scope", "the scope exceeds what may be passed on")
+    return asked
+
+
+def _may_act(claims: dict[str, Any], client_id: str, iss: str) -> bool:
+    """RFC 8693 section 4.4: where the subject token names its actor, nobody else may act."""
+    if "may_act" not in claims:
+        return True
+    named = claims["may_act"]
+    if not isinstance(named, dict) or named.get("sub") != client_id:
+        return False
+    return bool(named.get("iss", iss) == iss)
+
+
+def _derivation(client: Client, subject: AccessToken) -> Derivation:
+    act: dict[str, Any] = {"sub": client.client_id}
+    if subject.act is not UNSET:
+        act["act"] = to_builtins(subject.act)
+    elif subject.client_id not in (UNSET, client.client_id):
+        act["act"] = {"sub": subject.client_id}
+    jti = str(subject.jti)
+    origin: OriginClaim = {"jti": jti, "iat": subject.iat}
+    if subject.orig is not UNSET:
+        origin = {"jti": subject.orig.jti, "iat": subject.orig.iat}
+    return Derivation(act, origin, not_after=subject.exp, parent=jti)
+
+
+def _subject_invalid() -> RequestRejected:
+    """One text for every cause."""
+    return RequestRejected("subject_token_invalid", "the subject token is not valid here")
+
+
+def _actor_invalid() -> RequestRejected:
+    return RequestRejected("actor_token_invalid", "the actor token is not the client's own")

@@ -1,0 +1,36 @@
+-- Changes a user or client, or deletes a user, and rejects every token of theirs that was issued so
+-- far: the event stands in the outbox before the account is touched.
+-- KEYS: outbox, last iat, cutoff, account; for a user the epoch of their sessions, and the list of
+--   users.
+-- ARGV: the event up to its number, seconds that a cutoff may be ahead, seconds that its rule
+--   outlives it, the new epoch or '', its life in seconds; 'set' and fields …, or 'delete', the
+--   prefix of the index by name, and the user.
+-- Returns {'ok', entry id}, {'cutoff_ahead'} or {'account_unknown'}.
+expect('stream', KEYS[1])
+expect('string', KEYS[2], KEYS[3])
+expect('hash', KEYS[4])
+if KEYS[5] then
+  expect('string', KEYS[5])
+  expect('zset', KEYS[6])
+end
+
+-- A deletion may be repeated: what is gone already is revoked once more.
+if ARGV[6] == 'set' and redis.call('EXISTS', KEYS[4]) == 0 then return {'account_unknown'} end
+local time = now()
+local cutoff = math.max(time, tonumber(redis.call('GET', KEYS[2]) or 0)) + 1
+if cutoff - time > tonumber(ARGV[2]) then return {'cutoff_ahead'} end
+local ends = cutoff + tonumber(ARGV[3])
+local entry = emit(KEYS[1], ARGV[1] .. int(cutoff) .. ',"until":' .. int(ends) .. '}}]')
+if cutoff > tonumber(redis.call('GET', KEYS[3]) or 0) then
+  redis.call('SET', KEYS[3], int(cutoff), 'EXAT', int(ends))
+end
+if KEYS[5] then redis.call('SET', KEYS[5], ARGV[4], 'EX', ARGV[5]) end
+if ARGV[6] == 'set' then
+  redis.call('HSET', KEYS[4], unpack(ARGV, 7))
+else
+  local name = redis.call('HGET', KEYS[4], 'username')
+  redis.call('DEL', KEYS[4])
+  redis.call('ZREM', KEYS[6], ARGV[8])
+  if name then redis.call('DEL', ARGV[7] .. name) end
+end
+return {'ok', entry}

@@ -1,0 +1,131 @@
+"""A store that comes back as it was some time ago."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+
+import pytest
+
+from tests.faults.issuer_process import IssuerProcess
+from tests.faults.stack import PATIENCE_S, Stack, comes_to, verdict
+from tocsin_issuer.store.connection import connect as connect_redis
+from tocsin_issuer.store.journal import Journal
+
+
+@pytest.mark.parametrize("issuer_dies", [False, True])
+async def test_nats_goes_back_and_gets_the_same_records_again(
+    stack: Stack, issuer_dies: bool
+) -> None:
+    issuer = await stack.issuer()
+    store = stack.nats.data_dir.path / "jetstream"
+    async with stack.agent() as agent:
+        first, _ = stack.token()
+        assert (await stack.log_out(issuer, first)).status == 200
+        older = [one.record.text for one in await stack.ledger()]
+        stack.nats.kill()
+        shutil.copytree(store, stack.folder / "older")
+        stack.nats.start()
+        logouts = [stack.token() for _ in range(3)]
+        for token, _ in logouts:
+            assert (await stack.log_out(issuer, token)).accepted
+            await comes_to(agent, token, "session_revoked")
+        before = [one.record.text for one in await stack.ledger()]
+
+        stack.nats.kill()
+        if issuer_dies:
+            issuer.kill()
+        shutil.rmtree(store)
+        shutil.copytree(stack.folder / "older", store)
+        stack.nats.start()
+        assert before[: len(older)] == older
+        assert len(older) < len(before)
+        if issuer_dies:
+            issuer = await stack.issuer()
+
+        last, last_sid = stack.token()
+        assert (await stack.log_out(issuer, last)).accepted
+        await comes_to(agent, last, "session_revoked")  # the agent that had seen the newer ones
+        after = [one.record.text for one in await stack.ledger()]
+        assert after[: len(before)] == before
+        for _, sid in [*logouts, ("", last_sid)]:
+            assert await stack.times_revoked(sid) == 1
+        async with stack.agent() as newcomer:
+            for token, _ in logouts:
+                assert await verdict(newcomer, token) == "session_revoked"
+            assert await verdict(newcomer, stack.token()[0]) == "accepted"
+        assert await verdict(agent, stack.token()[0]) == "accepted"
+
+
+async def test_refresh_waits_until_a_redis_that_went_back_has_the_ledger_again(
+    stack: Stack,
+) -> None:
+    """Sessions that had ended are back, used refresh tokens good again, and the outbox holds what
+    is in the ledger: none of it may count.
+    """
+    issuer = await stack.issuer()
+    ended, kept = await stack.log_in(issuer), await stack.log_in(issuer)
+    # Read and not settled: its revocation waits in the older outbox, and is in the ledger.
+    twice, twice_sid = stack.token()
+    hold = issuer.redis.hold(b"tocsin:checkpoint")
+    assert (await stack.log_out(issuer, twice)).status == 200
+    async with asyncio.timeout(5):
+        await hold.reached.wait()
+    issuer.kill()
+    stack.valkey.kill()
+    files = stack.valkey.data_dir.path / "appendonlydir"
+    shutil.copytree(files, stack.folder / "older")
+    stack.valkey.start()
+    issuer = await stack.issuer()
+
+    async with stack.agent() as agent:
+        used = await stack.refresh(issuer, kept["refresh_token"])
+        assert used.status == 200
+        lost = [stack.token() for _ in range(3)]
+        for token in [ended["access_token"], *(token for token, _ in lost)]:
+            assert (await stack.log_out(issuer, token)).status == 200
+        before = [one.record.text for one in await stack.ledger()]
+
+        # NATS says nothing, so that nobody can know the ledger's head when Redis comes back.
+        stack.valkey.kill()
+        shutil.rmtree(files)
+        shutil.copytree(stack.folder / "older", files)
+        stack.nats.pause()
+        stack.valkey.start()
+        refused = await stack.refresh(issuer, ended["refresh_token"])
+        assert (refused.status, refused.members.get("error")) == (503, "temporarily_unavailable")
+        assert refused.members["code"] == "store_went_back"
+        stack.nats.resume()
+
+        for token in (ended["refresh_token"], kept["refresh_token"]):
+            assert await _answer_of(stack, issuer, token) == (400, "invalid_grant")
+        newer = used.members["refresh_token"]
+        assert await _answer_of(stack, issuer, newer) == (400, "invalid_grant")
+        last, last_sid = stack.token()
+        assert (await stack.log_out(issuer, last)).accepted
+        await comes_to(agent, last, "session_revoked")
+        ledger = await stack.ledger()
+        assert [one.record.text for one in ledger][: len(before)] == before
+        news = [event for one in ledger[len(before) :] for event in one.record.events]
+        assert [event.reason for event in news] == ["logout"]
+        for sid in (twice_sid, ended["session_id"], last_sid, *(sid for _, sid in lost)):
+            assert await stack.times_revoked(sid) == 1
+        again = await stack.log_in(issuer)
+        assert (await stack.refresh(issuer, again["refresh_token"])).status == 200
+        redis = connect_redis(stack.valkey.url)
+        try:
+            journaled = [entry.text for entry in await Journal(redis).after(0)]
+        finally:
+            await redis.aclose()
+        assert journaled == [one.record.text for one in ledger]
+
+
+async def _answer_of(stack: Stack, issuer: IssuerProcess, refresh_token: str) -> tuple[int, str]:
+    """What a refresh comes to, once the store may be asked."""
+    deadline = time.monotonic() + PATIENCE_S
+    answer = await stack.refresh(issuer, refresh_token)
+    while answer.status == 503 and time.monotonic() < deadline:
+        await asyncio.sleep(0.02)
+        answer = await stack.refresh(issuer, refresh_token)
+    return answer.status, answer.members.get("error", "")

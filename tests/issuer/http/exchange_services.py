@@ -1,0 +1,142 @@
+"""The internal listener with an exchange policy, and the services that call it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+
+from tests.issuer.http.conftest import CONFIG, ISS, Issuer, OneKey
+from tocsin_issuer.exchange import policy
+from tocsin_issuer.exchange.request import ACCESS_TOKEN_TYPE, GRANT_TYPE
+from tocsin_issuer.http import IssuerContext, create_internal_app
+from tocsin_issuer.minting import TokenMinter
+from tocsin_issuer.store.cutoffs import Cutoffs
+from tocsin_issuer.store.revocations import Revocations
+from tocsin_issuer.store.sessions import SessionStore
+from tocsin_schemas.errors import AgentStale
+from tocsin_verifier_agent.core.verified import Verified
+
+JWT_TYPE = "urn:ietf:params:oauth:token-type:jwt"
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+POLICY = policy.parse(
+    b"""
+    [clients.orders-service]
+    receives = ["orders"]
+
+    [clients.orders-service.targets.inventory]
+    scopes = ["inventory:read", "inventory:write"]
+    resource = "https://inventory.internal/"
+
+    [clients.orders-service.targets.audit]
+    life_s = 600
+
+    [clients.orders-service.targets.search]
+    scopes = ["search:read"]
+    pass_through = true
+
+    [clients.inventory-service]
+    receives = ["inventory"]
+
+    [clients.inventory-service.targets.warehouse]
+    scopes = ["inventory:read"]
+
+    [clients.loop-service]
+    receives = ["loop", "orders"]
+
+    [clients.loop-service.targets.loop]
+    """,
+    "the test's policy",
+)
+
+
+class Services:
+    """The internal listener with this policy, and the services that call it."""
+
+    def __init__(self, issuer: Issuer) -> None:
+        self.policy = POLICY
+        self.stale = False
+        self.secrets: dict[str, str] = {}
+        self.issuer = issuer
+        redis, outbox, life = issuer.redis, issuer.outbox, CONFIG.max_token_life_s
+        keys = OneKey(outbox)
+        self.sessions = SessionStore(
+            redis, outbox, idle_s=3600, absolute_s=3600, max_token_life_s=life
+        )
+        self.minter = TokenMinter(keys, issuer.register, CONFIG)
+        self.revocations = Revocations(redis, outbox, max_token_life_s=life)
+        self.cutoffs = Cutoffs(redis, outbox, max_token_life_s=life, session_absolute_s=3600)
+        context = IssuerContext(
+            config=CONFIG,
+            users=issuer.users,
+            clients=issuer.clients,
+            sessions=self.sessions,
+            revocations=self.revocations,
+            cutoffs=self.cutoffs,
+            minter=self.minter,
+            outbox=outbox,
+            keys=keys,
+            verify_admin=self._verify,
+            verify_any=self._verify,
+            verify_own=issuer.of_any_audience.verify,
+            readiness=self._ready,
+            bound_s=lambda: 121,
+        )
+        app = create_internal_app(context, lambda: self.policy)
+        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ISS)
+
+    def _verify(self, token: str) -> Verified:
+        """Knows no rule at all: the replica of an issuer that has not applied anything yet."""
+        if self.stale:
+            raise AgentStale("lease_lapsed", retry_after=7)
+        return self.issuer.of_any_audience.verify(token)
+
+    async def _ready(self) -> bool:
+        return True
+
+    async def ask(self, token: str, service: str = "orders-service", **more: str) -> httpx.Response:
+        form = {
+            "grant_type": GRANT_TYPE,
+            "subject_token": token,
+            "subject_token_type": ACCESS_TOKEN_TYPE,
+            **({"audience": "inventory"} if service == "orders-service" else {}),
+            **more,
+        }
+        return await self.http.post(
+            "/oauth/token",
+            data={name: value for name, value in form.items() if value},
+            auth=(service, self.secrets[service]),
+        )
+
+    async def trade(self, token: str, service: str = "orders-service", **more: str) -> str:
+        answer = await self.ask(token, service, **more)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["access_token"])
+
+    def claims(self, token: str) -> dict[str, Any]:
+        return self.issuer.of_any_audience.verify(token).claims
+
+    async def client_token(self, service: str, audience: str = "orders") -> str:
+        return (await self.minter.mint(service, service, [audience])).token
+
+
+@asynccontextmanager
+async def open_services(issuer: Issuer) -> AsyncIterator[Services]:
+    """With the services registered as clients."""
+    services = Services(issuer)
+    for name in ("orders-service", "inventory-service", "loop-service", "stranger"):
+        services.secrets[name] = await issuer.clients.create(name, ["orders"])
+    yield services
+    await services.http.aclose()
+
+
+async def log_in(issuer: Issuer) -> dict[str, Any]:
+    """What Alice logs in with; her token is for ``orders``."""
+    await issuer.alice(("orders:read", "inventory:read", "billing:read"))
+    return await issuer.login()
+
+
+async def refused(answer: httpx.Response) -> tuple[int, str]:
+    members = answer.json()
+    assert "access_token" not in members
+    return answer.status_code, members["error"]

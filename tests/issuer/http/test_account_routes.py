@@ -1,0 +1,229 @@
+"""``/admin/users`` and ``/admin/clients``."""
+
+import ast
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from redis.asyncio import Redis
+
+from tests.issuer.conftest import CountingHasher
+from tests.issuer.http import conftest
+from tests.issuer.http.conftest import CONFIG, Issuer
+from tests.issuer.store.helpers import events_in, only_event
+from tocsin_issuer import http
+from tocsin_issuer.http import IssuerContext, create_internal_app
+from tocsin_issuer.http.account_routes import ADMINISTRATIVE, account_router
+from tocsin_issuer.store.account_endings import AccountEndings
+from tocsin_issuer.store.account_list import AccountList
+from tocsin_issuer.store.passwords import Passwords
+from tocsin_issuer.store.users import UserStore
+from tocsin_schemas.events import ClientRevokedBefore, SubjectRevokedBefore
+
+PERMISSIONS = ("users:read", "users:write", "clients:read", "clients:write")
+
+
+@pytest.fixture
+async def issuer(
+    redis: Redis, hasher: CountingHasher, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Issuer]:
+    """An issuer whose internal listener has these routes as well."""
+
+    def with_accounts(context: IssuerContext) -> FastAPI:
+        app = create_internal_app(context)
+        assert isinstance(context.users, UserStore)
+        endings = AccountEndings(
+            redis,
+            context.outbox,
+            Passwords(hasher),
+            max_token_life_s=CONFIG.max_token_life_s,
+            session_absolute_s=CONFIG.session_absolute_s,
+        )
+        app.include_router(account_router(context, context.users, endings, AccountList(redis)))
+        return app
+
+    monkeypatch.setattr(conftest, "create_internal_app", with_accounts)
+    issuer = Issuer(redis, hasher, CONFIG)
+    yield issuer
+    await issuer.aclose()
+
+
+@pytest.fixture
+async def operator(issuer: Issuer) -> dict[str, str]:
+    return await issuer.operator(*PERMISSIONS)
+
+
+async def post(issuer: Issuer, path: str, header: dict[str, str], **body: Any) -> tuple[int, Any]:
+    answer = await issuer.internal.post(
+        "/admin" + path, headers=header, json=body if body else None
+    )
+    return answer.status_code, answer.json()
+
+
+async def test_a_user_from_creation_to_deletion(issuer: Issuer, operator: dict[str, str]) -> None:
+    status, made = await post(
+        issuer,
+        "/users",
+        operator,
+        username="alice",
+        password="correct horse",
+        role="clerk",
+        perms=["orders:read"],
+    )
+    assert status == 201
+    sub = made["sub"]
+    tokens = await issuer.login()
+    claims = issuer.verifier.verify(tokens["access_token"]).claims
+    assert (claims["sub"], claims["role"], claims["perms"]) == (sub, "clerk", ["orders:read"])
+    answer = await issuer.internal.get("/admin/users", headers=operator)
+    (listed,) = (one for one in answer.json()["users"] if one["sub"] == sub)
+    assert listed == {
+        "sub": sub,
+        "username": "alice",
+        "role": "clerk",
+        "perms": ["orders:read"],
+        "disabled": False,
+    }
+    assert (await post(issuer, f"/users/{sub}/disable", operator))[0] == 202
+    event = await only_event(issuer.outbox, SubjectRevokedBefore)
+    assert (event.sub, event.reason) == (sub, "user-disabled")
+    assert (await issuer.refresh(tokens["refresh_token"])).status_code == 400
+    assert await post(issuer, f"/users/{sub}/enable", operator) == (200, {"sub": sub})
+    async with issuer.sequencing():
+        status, answered = await post(issuer, f"/users/{sub}/password", operator, password="new")
+        assert (status, answered["status"]) == (200, "committed")
+    await issuer.login(password="new")
+    gone = await issuer.internal.delete(f"/admin/users/{sub}", headers=operator)
+    assert gone.status_code == 202
+    assert await issuer.users.authenticate("alice", "new") is None
+    left = (await issuer.internal.get("/admin/users", headers=operator)).json()["users"]
+    assert [one["username"] for one in left] == ["root"]
+
+
+async def test_a_client_from_creation_to_its_end(issuer: Issuer, operator: dict[str, str]) -> None:
+    status, made = await post(
+        issuer, "/clients", operator, client_id="reports", audiences=["orders"], scopes=["a"]
+    )
+    assert status == 201
+    form = {"grant_type": "client_credentials"}
+
+    async def ask(secret: str) -> int:
+        auth = ("reports", secret)
+        return (await issuer.public.post("/oauth/token", data=form, auth=auth)).status_code
+
+    assert await ask(made["client_secret"]) == 200
+    status, rotated = await post(issuer, "/clients/reports/secret", operator)
+    assert (status, rotated["status"]) == (202, "pending")
+    assert (await ask(made["client_secret"]), await ask(rotated["client_secret"])) == (401, 200)
+    assert (await post(issuer, "/clients/reports/disable", operator))[0] == 202
+    assert await ask(rotated["client_secret"]) == 401
+    assert (await post(issuer, "/clients/reports/enable", operator))[0] == 200
+    assert await ask(rotated["client_secret"]) == 200
+    events = [one for one in await events_in(issuer.outbox) if isinstance(one, ClientRevokedBefore)]
+    assert [one.reason for one in events] == ["client-secret-rotated", "client-disabled"]
+
+
+async def test_users_in_pages(issuer: Issuer, operator: dict[str, str]) -> None:
+    subs = [await issuer.users.create(f"user {i}", "x") for i in range(7)]
+    seen: list[str] = []
+    while True:
+        query = {"limit": "3", "after": seen[-1] if seen else ""}
+        answer = await issuer.internal.get("/admin/users", params=query, headers=operator)
+        page = [one["sub"] for one in answer.json()["users"]]
+        seen += page
+        if len(page) < 3:
+            break
+    assert seen == sorted(seen)
+    assert set(subs) < set(seen)
+    assert len(seen) == 8
+
+
+ROUTES = [
+    ("GET", "/users", "users:read"),
+    ("POST", "/users", "users:write"),
+    ("POST", "/users/u_x/disable", "users:write"),
+    ("POST", "/users/u_x/password", "users:write"),
+    ("DELETE", "/users/u_x", "users:write"),
+    ("GET", "/clients", "clients:read"),
+    ("POST", "/clients", "clients:write"),
+    ("POST", "/clients/x/secret", "clients:write"),
+    ("POST", "/clients/x/disable", "clients:write"),
+]
+BODIES: dict[str, dict[str, Any]] = {
+    "/users": {"username": "mallory", "password": "x"},
+    "/users/u_x/password": {"password": "x"},
+    "/clients": {"client_id": "x", "audiences": ["orders"]},
+}
+
+
+@pytest.mark.parametrize(("method", "path", "permission"), ROUTES)
+async def test_each_needs_its_permission(
+    issuer: Issuer, method: str, path: str, permission: str
+) -> None:
+    others = [one for one in (*PERMISSIONS, "orders:read") if one != permission]
+    header = await issuer.operator(*others)
+    body = BODIES.get(path) if method == "POST" else None
+    answer = await issuer.internal.request(method, "/admin" + path, headers=header, json=body)
+    assert (answer.status_code, answer.json()["code"]) == (403, "insufficient_scope")
+    answer = await issuer.internal.request(method, "/admin" + path, json=body)
+    assert answer.status_code == 401
+    assert await events_in(issuer.outbox) == []
+
+
+async def test_no_operator_makes_more_of_themselves(
+    issuer: Issuer, operator: dict[str, str]
+) -> None:
+    """Neither by a new account nor by the password or the secret of one that may do more."""
+    chief = await issuer.users.create("chief", "x", perms=["keys:write", "orders:read"])
+    await issuer.clients.create("keeper", ["orders"], ["keys:write"])
+    attempts: list[tuple[str, dict[str, Any]]] = [
+        ("/users", {"username": "a", "password": "x", "perms": ["keys:write"]}),
+        ("/clients", {"client_id": "a", "audiences": ["orders"], "scopes": ["keys:write"]}),
+        (f"/users/{chief}/password", {"password": "mine now"}),
+        ("/clients/keeper/secret", {}),
+    ]
+    for path, body in attempts:
+        assert (await post(issuer, path, operator, **body))[0] == 403, path
+    assert await issuer.users.authenticate("chief", "x") is not None
+    assert await issuer.users.sub_of("a") is None
+    assert await issuer.clients.find("a") is None
+    assert await events_in(issuer.outbox) == []
+
+
+async def test_nobody_and_nonsense(issuer: Issuer, operator: dict[str, str]) -> None:
+    unknown: list[tuple[str, dict[str, Any]]] = [
+        ("/users/u_x/disable", {}),
+        ("/users/u_x/password", {"password": "x"}),
+        ("/clients/x/secret", {}),
+        ("/clients/x/enable", {}),
+    ]
+    for path, body in unknown:
+        assert (await post(issuer, path, operator, **body))[0] == 404, path
+    nonsense: list[tuple[str, dict[str, Any]]] = [
+        ("/users", {"username": "a", "password": ""}),
+        ("/users", {"username": "a", "password": "x", "perms": ["two words"]}),
+        ("/users", {"username": "a", "password": "x", "perms": "orders:read"}),
+        ("/users/u_x/explode", {}),
+        ("/clients", {"client_id": "a", "audiences": []}),
+    ]
+    for path, body in nonsense:
+        status, answer = await post(issuer, path, operator, **body)
+        assert status == 400, (path, body, answer)
+    for query in ("limit=0", "limit=201", "after=" + "x" * 256):
+        answered = await issuer.internal.get(f"/admin/users?{query}", headers=operator)
+        assert answered.status_code == 400
+
+
+def test_every_permission_of_an_operator_is_known_as_one() -> None:
+    """What a route asks of an operator must not be granted by one who lacks it."""
+    asked = {
+        node.args[2].value
+        for path in Path(http.__file__).parent.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and getattr(node.func, "id", "") == "require_operator"
+        and isinstance(node.args[2], ast.Constant)
+    }
+    assert {"keys:write", "revocations:write", *PERMISSIONS} <= asked <= ADMINISTRATIVE
