@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict, cast
 
-from nats.aio.client import Client, Server
+from nats.aio.client import Client, Server, Srv
 
 from tocsin_schemas.errors import ConfigurationError
 
@@ -54,6 +54,12 @@ class BusClient(Client):
             if colon:
                 headers[name.strip()] = value.strip()
         return headers
+
+    async def _connect_to_server(self, s: Srv) -> None:
+        """The library forgets the connection of an attempt whose handshake timed out."""
+        if self._transport is not None:
+            self._transport.close()
+        await super()._connect_to_server(s)
 
     async def close(self) -> None:
         """Close for good, connected or not."""
