@@ -58,7 +58,7 @@ class BusClient(Client):
     async def _connect_to_server(self, s: Srv) -> None:
         """The library forgets the connection of an attempt whose handshake timed out."""
         if self._transport is not None:
-            self._transport.close()
+            self._transport.close()  # type: ignore[no-untyped-call]
         await super()._connect_to_server(s)
 
     async def close(self) -> None:

@@ -1,9 +1,7 @@
 """How clients reconnect, close and read headers."""
 
 import asyncio
-import gc
 import random
-import warnings
 from urllib.parse import urlparse
 
 import pytest
@@ -98,43 +96,3 @@ async def test_the_library_asks_for_the_cheaper_reading(
         assert len(read) == 1
     finally:
         await client.close()
-
-
-async def test_an_attempt_that_gets_no_greeting_is_hung_up(nats_server: EmbeddedNats) -> None:
-    """nats-py forgets such a connection, and with it a socket for each attempt."""
-    attempts, tried = 0, asyncio.Event()
-
-    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal attempts
-        attempts += 1
-        if attempts == 3:
-            tried.set()
-        await reader.read()  # until the other side hangs up
-        writer.close()
-
-    hole = await asyncio.start_server(silent, "127.0.0.1", 0)
-    port = hole.sockets[0].getsockname()[1]
-    client = BusClient()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        await client.connect(
-            servers=[nats_server.url, f"nats://127.0.0.1:{port}"],
-            nkeys_seed=str(nats_server.core_credentials),
-            dont_randomize=True,
-            connect_timeout=0.2,
-            reconnect_time_wait=0.05,
-            max_reconnect_attempts=-1,
-            error_cb=ignored,
-        )
-        nats_server.stop()
-        async with asyncio.timeout(10):
-            await tried.wait()
-        gc.collect()
-        hanging = [str(one.message) for one in caught if one.category is ResourceWarning]
-        await client.close()
-    hole.close()
-    assert hanging == []
-
-
-async def ignored(error: Exception) -> None:
-    return
