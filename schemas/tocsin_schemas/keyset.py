@@ -81,7 +81,7 @@ class RootSet(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 def _root_key(member: Mapping[str, str]) -> PublicKey:
-    key = jwk.from_jwk(member)
+    key = jwk.from_jwk(member, vouched=True)
     return jwk.PublicKey(jwk.thumbprint(key.jwk), key.algs, key.verify, key.jwk)
 
 
@@ -111,7 +111,7 @@ def _checked(entry: KeysetKey) -> PublicKey:
     and two names for one key would let a revocation miss it.
     """
     try:
-        key = jwk.from_jwk(entry.jwk)
+        key = jwk.from_jwk(entry.jwk, vouched=True)
     except KeyRejected:
         raise DocumentRejected("key_malformed") from None
     if jwk.thumbprint(key.jwk) != entry.kid or entry.alg not in key.algs:

@@ -296,3 +296,12 @@ def test_a_good_pem_gets_in_under_its_thumbprint(alg: str) -> None:
     assert jwk.from_pem(pem).kid == key.kid
     assert jwk.from_pem(pem.replace(b"\n", b"\r\n")).kid == key.kid
     assert jwk.from_pem(pem, kid="mine").kid == "mine"
+
+
+def test_who_vouches_for_a_key_has_looked_whether_its_modulus_is_prime() -> None:
+    """That takes up to a second, and a replica reads keys while others verify; the rest does not."""
+    prime = rsa_jwk(2**2203 - 1)
+    assert jwk.from_jwk(prime, vouched=True).algs == {"RS256"}
+    for weak in (rsa_jwk(MODULUS - 1), rsa_jwk(3 * (2**2046 + 1)), rsa_jwk(roca_modulus())):
+        with pytest.raises(KeyRejected):
+            jwk.from_jwk(weak, vouched=True)

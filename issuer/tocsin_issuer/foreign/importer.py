@@ -145,7 +145,9 @@ class KeyImporter:
         """A failure changes nothing but the date of the next fetch."""
         before = self._progress[iss]
         try:
-            read = read_key_set(await self._fetch(before.jwks_uri), our_thumbprints(keyset))
+            body = await self._fetch(before.jwks_uri)
+            # On a thread: heartbeats go on between one key and the next.
+            read = await asyncio.to_thread(read_key_set, body, our_thumbprints(keyset))
             await self._publish(iss, read.keys)
         except (ImportRejected, RedisError) as error:
             code = error.code if isinstance(error, ImportRejected) else "store_unavailable"

@@ -10,6 +10,7 @@ import pytest
 from tests.issuer.foreign.dialects import LIBRARIES
 from tests.support.keys import private_pem, public_jwk, signer
 from tests.support.ledger import LEDGER_KEY, ROOT, STANDBY_KEY, TOKEN_KEY, make_keyset
+from tests.support.weak_keys import rsa_jwk
 from tocsin_issuer.foreign.key_set import (
     MAX_KEYS,
     MAX_LISTED,
@@ -110,3 +111,12 @@ def test_there_is_an_end_to_how_many() -> None:
     assert len(kids(*many[1:])) == MAX_KEYS
     assert refused(body(*many)) == "too_many_keys"
     assert refused(body(*[1] * (MAX_LISTED + 1))) == "too_many_keys"
+
+
+def test_a_modulus_that_would_take_long_to_check_is_left_out_unread() -> None:
+    """One of 8192 bits keeps everything in the process waiting for a second."""
+    huge = rsa_jwk((1 << 8191) | 0b1011)
+    body = strict_json.dumps({"keys": [{**signer("RS256", "token").public.jwk}, *[huge] * 50]})
+    found = read_key_set(body, ())
+    assert len(found.keys) == 1
+    assert found.skipped.count("key_large") == 50
