@@ -58,5 +58,5 @@ def parse(jti: str) -> LaneId | None:
 
 def issued_in_lane(lane: bytes, iat: int) -> bool:
     """Whether ``iat`` lies in the lane's hour, give or take 5 minutes."""
-    start = int.from_bytes(lane[:3]) * HOUR_S
+    start = hour_of(lane) * HOUR_S
     return start - LANE_SLACK_S <= iat < start + HOUR_S + LANE_SLACK_S

@@ -299,7 +299,7 @@ def test_a_good_pem_gets_in_under_its_thumbprint(alg: str) -> None:
 
 
 def test_who_vouches_for_a_key_has_looked_whether_its_modulus_is_prime() -> None:
-    """That takes up to a second, and a replica reads keys while others verify; the rest does not."""
+    """That takes up to a second, and a replica reads keys while others verify."""
     prime = rsa_jwk(2**2203 - 1)
     assert jwk.from_jwk(prime, vouched=True).algs == {"RS256"}
     for weak in (rsa_jwk(MODULUS - 1), rsa_jwk(3 * (2**2046 + 1)), rsa_jwk(roca_modulus())):

@@ -25,7 +25,7 @@ from tests.support.tokens import AUDIENCE, ISSUER, claims, own_jti
 from tocsin_revocation_bus.core.replica import Outcome, Replica
 from tocsin_revocation_bus.core.state import TokenFacts
 from tocsin_schemas.errors import AgentStale, TokenRejected
-from tocsin_verifier_agent.core.authority import LedgerAuthority
+from tocsin_verifier_agent.core.authority import LedgerAuthority, TrustedKey
 from tocsin_verifier_agent.core.token_verifier import TokenVerifier
 
 STRANGER = signer("Ed25519", "stranger")
@@ -316,3 +316,26 @@ def test_the_signature_comes_before_the_claims() -> None:
     for bad in (claims(iss="x"), claims(aud="x"), claims(exp=None), "{", b"\xff"):
         forged = seal(header_of(TOKEN_KEY), bad, STRANGER.sign)
         assert agent.code(forged) == "signature"
+
+
+def test_once_known_to_be_stale_a_verifier_does_no_work_for_an_answer_it_cannot_give() -> None:
+    agent = Agent()
+    asked: list[str] = []
+
+    class Asked(LedgerAuthority):
+        def keys(self, kid: str) -> tuple[TrustedKey, ...]:
+            asked.append(kid)
+            return super().keys(kid)
+
+    now = LEASE_NOW
+    verifier = TokenVerifier(
+        Asked(agent.replica),
+        audiences={ISSUER: frozenset([AUDIENCE])},
+        lease_clock=lambda: now,
+        wall_clock=lambda: NOW,
+    )
+    assert outcome_of(verifier, agent.mint()) == "200"
+    now = LEASE_NOW + L + 1
+    for _ in range(3):
+        assert outcome_of(verifier, agent.mint()) == "503"
+    assert len(asked) == 2  # the good one, and the one that showed it

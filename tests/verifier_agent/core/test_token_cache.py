@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import Struct
 
 from tests.support.agent import Agent
 from tests.support.clock import LEASE_NOW, NOW, SECOND
@@ -332,6 +333,22 @@ def test_permissions_and_subject() -> None:
     assert found.permissions == {"a", "b c", "d", "e"}
     assert found.subject == "subject-17"
     assert agent.verify(agent.mint(scope=None)).permissions == frozenset()
+
+
+class Wanted(Struct):
+    """What a service wants of a token: msgspec reads it."""
+
+    sub: str
+    perms: list[str]
+
+
+def test_claims_as_a_type_of_the_callers() -> None:
+    agent = Agent()
+    found = agent.verify(agent.mint(perms=["a"]))
+    assert found.claims_as(Wanted) == Wanted("subject-17", ["a"])
+    with pytest.raises(TokenRejected) as caught:
+        agent.verify(agent.mint(perms=None)).claims_as(Wanted)
+    assert caught.value.code == "claims"
 
 
 def test_a_result_can_be_copied_or_says_that_it_cannot() -> None:

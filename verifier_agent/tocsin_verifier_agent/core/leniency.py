@@ -6,7 +6,7 @@ Neither ever passes a bad signature or bad claims. What they let pass carries th
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
 from tocsin_schemas.claims import EXP_LEEWAY_S
 from tocsin_schemas.errors import AgentStale
@@ -15,7 +15,6 @@ from tocsin_verifier_agent.core.token_verifier import TokenVerifier
 from tocsin_verifier_agent.core.verified import Verified
 
 OnStale = Literal["reject", "accept", "introspect"]
-ON_STALE: Final[tuple[str, ...]] = get_args(OnStale)
 ACCEPT_CAP_S: Final = 900  # after the lease, however an agent or a route is configured
 # The verdicts of the ledger. Observe mode reports them; every other refusal stands.
 OF_THE_LEDGER: Final = frozenset(
