@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,6 +13,7 @@ from argon2 import PasswordHasher
 from redis.asyncio import Redis
 
 from tests.e2e.conftest import Stack
+from tests.support.rejected import rejected
 from tocsin_issuer.endings import ENDINGS
 from tocsin_issuer.store import names
 from tocsin_issuer.store.account_endings import AccountEndings
@@ -22,7 +21,6 @@ from tocsin_issuer.store.connection import connect
 from tocsin_issuer.store.outbox import Emission, Outbox
 from tocsin_issuer.store.passwords import Passwords
 from tocsin_issuer.store.users import UserStore
-from tocsin_schemas.errors import TokenRejected
 from tocsin_schemas.events import (
     AllRevokedBefore,
     ClientRevokedBefore,
@@ -31,7 +29,6 @@ from tocsin_schemas.events import (
     SubjectRevokedBefore,
     TokensRevoked,
 )
-from tocsin_verifier_agent import VerifierAgent
 
 PASSWORD = "correct horse"
 DEVICE = "d" * 43
@@ -338,18 +335,6 @@ def test_each_entry_of_the_list_has_a_scenario() -> None:
     assert set(SCENARIOS) == told
 
 
-async def denial(agent: VerifierAgent, token: str) -> str:
-    """The code with which the agent comes to deny the token."""
-    deadline = time.monotonic() + 3
-    while time.monotonic() < deadline:
-        try:
-            agent.verify(token)
-        except TokenRejected as error:
-            return error.code
-        await asyncio.sleep(0.005)
-    return "accepted"
-
-
 async def test_an_agent_denies_the_token_behind_each_entry(stack: Stack) -> None:
     """One after the other, on one stack. What ends one session, token or user leaves a bystander's
     token good.
@@ -365,7 +350,7 @@ async def test_an_agent_denies_the_token_behind_each_entry(stack: Stack) -> None
             agent.verify(token)
             agent.verify(bystander)
             await end()
-            code = await denial(agent, token)
+            code = await rejected(agent, token)
             if code not in CODES[ending.kind]:
                 wrong.append(f"{ending.name}: {code}")
             if ending.kind in (SessionsRevoked, TokensRevoked, SubjectRevokedBefore):

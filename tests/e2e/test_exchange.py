@@ -10,13 +10,13 @@ import pytest
 
 from tests.e2e.conftest import Stack
 from tests.support.keys import public_jwk, signer
+from tests.support.rejected import rejected
 from tests.support.stack import running_stack
 from tocsin_issuer.exchange.policy_file import LOOK_S, POLICY_NAME
 from tocsin_issuer.exchange.request import ACCESS_TOKEN_TYPE, GRANT_TYPE
 from tocsin_issuer.http.client_assertion import ASSERTION_TYPE
 from tocsin_schemas import jws
 from tocsin_schemas.errors import TokenRejected
-from tocsin_verifier_agent import VerifierAgent
 
 POLICY = """
 [clients.orders-service]
@@ -81,18 +81,6 @@ async def trade(
         subject_token_type=ACCESS_TOKEN_TYPE,
         audience=audience,
     )
-
-
-async def rejected(agent: VerifierAgent, token: str) -> str:
-    """The code with which the agent comes to reject the token."""
-    deadline = time.monotonic() + 3
-    while time.monotonic() < deadline:
-        try:
-            agent.verify(token)
-        except TokenRejected as error:
-            return error.code
-        await asyncio.sleep(0.005)
-    return "accepted"
 
 
 async def test_a_logout_ends_the_traded_token_too(stack: Stack) -> None:

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from tests.e2e.conftest import LEASE_S, POLICY, Stack
-from tests.e2e.test_revocations import rejected
+from tests.support.rejected import rejected
 from tocsin_schemas.errors import AgentStale
 from tocsin_verifier_agent import VerifierAgent
 

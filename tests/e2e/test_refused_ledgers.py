@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from tests.e2e.conftest import Stack
-from tests.e2e.test_revocations import rejected
+from tests.support.rejected import rejected
 from tocsin_issuer.keys.signer import generate
 from tocsin_revocation_bus.core.replica import AgentState
 from tocsin_revocation_bus.core.trust import PinnedRoots

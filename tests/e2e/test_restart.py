@@ -5,7 +5,7 @@ from pathlib import Path
 import httpx
 
 from tests.e2e.conftest import POLICY
-from tests.e2e.test_revocations import rejected
+from tests.support.rejected import rejected
 from tocsin_issuer.development import Development, DevelopmentOptions, FirstSecrets
 from tocsin_issuer.embedded.port import find_free
 from tocsin_issuer.settings import ExternalServers

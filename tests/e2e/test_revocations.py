@@ -1,27 +1,13 @@
 """One revocation of each kind, from the request to an agent's refusal."""
 
 import asyncio
-import time
 from collections.abc import Callable
 
 import pytest
 
 from tests.e2e.conftest import Stack
+from tests.support.rejected import rejected
 from tocsin_schemas import jws
-from tocsin_schemas.errors import TokenRejected
-from tocsin_verifier_agent import VerifierAgent
-
-
-async def rejected(agent: VerifierAgent, token: str) -> str:
-    """The code with which the agent comes to reject the token."""
-    deadline = time.monotonic() + 3
-    while time.monotonic() < deadline:
-        try:
-            agent.verify(token)
-        except TokenRejected as error:
-            return error.code
-        await asyncio.sleep(0.005)
-    return "accepted"
 
 
 async def test_logout_ends_one_session_and_no_other(stack: Stack) -> None:
