@@ -105,21 +105,19 @@ def parse_header(segment: str) -> Header:
     return Header(kid, alg, None if typ is None else normal_typ(typ), members)
 
 
-def split(text: str, max_length: int = MAX_JWS_LENGTH) -> tuple[str, str, str]:
-    """The three segments of a compact JWS.
+def split(text: str, max_length: int = MAX_JWS_LENGTH) -> tuple[str, str, str, str]:
+    """Header, payload and signature of a compact JWS, and what is signed: the first two.
 
     Raises:
         JwsRejected: ``size`` or ``segments``.
     """
     if type(text) is not str or len(text) > max_length:
         raise JwsRejected("size")
-    try:
-        head, body, signature = text.split(".", 3)
-    except ValueError:
-        raise JwsRejected("segments") from None
-    if not (head and body and signature):
+    signed, _, signature = text.rpartition(".")
+    head, _, body = signed.partition(".")
+    if not (head and body and signature) or "." in body:
         raise JwsRejected("segments")
-    return head, body, signature
+    return head, body, signature, signed
 
 
 def check_signature(signed: str, signature: str, header: Header, key: PublicKey) -> None:
@@ -152,14 +150,14 @@ def verify_signature(
     Raises:
         JwsRejected: ``size``, ``segments``, ``header``, ``kid``, ``alg``, ``typ`` or ``signature``.
     """
-    head, _, signature = split(text, max_length)
+    head, _, signature, signed = split(text, max_length)
     header = _known_header(head)
     if typ is not None and header.typ != typ:
         raise JwsRejected("typ")
     key = keys.get(header.kid)
     if key is None:
         raise JwsRejected("kid")
-    check_signature(text[: -1 - len(signature)], signature, header, key)
+    check_signature(signed, signature, header, key)
     return header
 
 

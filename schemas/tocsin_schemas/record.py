@@ -109,7 +109,7 @@ def parse_unverified(text: str) -> Record:
             critical event that this version does not know.
     """
     try:
-        _, segment, _ = jws.split(text, MAX_RECORD_LENGTH)
+        segment = jws.split(text, MAX_RECORD_LENGTH)[1]
         body = convert(strict_json.loads_object(base64url.decode(segment)), RecordBody)
         digest = hash_of(text)
     except (JwsRejected, EncodingRejected, ValidationError, UnicodeEncodeError):

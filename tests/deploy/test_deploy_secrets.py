@@ -222,7 +222,8 @@ async def test_both_seeds_log_in_and_edge_hears_core(core: Client, edge: Client)
     heard = await edge.subscribe(EDGE_SUBJECTS)
     await edge.flush()
     await core.publish("edge.ledger.tick", b"record")
-    assert (await heard.next_msg(timeout=2)).data == b"record"
+    await core.flush()
+    assert (await heard.next_msg(timeout=10)).data == b"record"
 
 
 async def test_core_has_jetstream_and_edge_has_none(core: Client, edge: Client) -> None:

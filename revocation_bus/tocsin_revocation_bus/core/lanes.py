@@ -55,18 +55,20 @@ class Lanes:
 
     def add(self, place: LaneId, until: int) -> None:
         """Revoke one token."""
-        name, counter = place
-        lane = self._lanes.get(name)
+        lane = self._lanes.get(place.lane)
         if lane is None:
-            self._lanes[name] = lane = Lane()
+            self._lanes[place.lane] = lane = Lane()
             del self._ended[-2:]  # what grows frees what has ended, and faster than it grows
-        lane.counters.add(counter)
+        lane.counters.add(place.counter)
         if until > lane.until:
             lane.until = until
 
-    def __contains__(self, place: LaneId) -> bool:
-        lane = self._lanes.get(place[0])
-        return lane is not None and place[1] in lane.counters
+    def hits(self, place: LaneId) -> bool:
+        """Whether a token is revoked; a method is called faster than ``in``."""
+        lane = self._lanes.get(place.lane)
+        return lane is not None and place.counter in lane.counters
+
+    __contains__ = hits
 
     def drop_before(self, hour: int) -> None:
         """Forget the lanes all of whose rules ended before ``hour`` (hours since the epoch).

@@ -144,23 +144,26 @@ class State:
         if facts.kid in self.revoked_keys:
             return "key_revoked"
         for place in facts.places:
-            if place in self._lanes:
+            if self._lanes.hits(place):
                 return "token_revoked"
         scope = b"" if facts.iss is None else _scope(facts.iss)
         for name in facts.jtis:
-            if _digest(scope + name.encode()) in self._foreign:
+            if self._foreign.hits(_digest(scope + name.encode())):
                 return "token_revoked"
-        sessions, subjects, clients, sid = self._sessions, self._subjects, self._clients, facts.sid
-        if sessions.buckets and sid is not None and _digest(scope + sid.encode()) in sessions:
-            return "session_revoked"
-        if subjects.buckets and subjects.hits(_digest(scope + facts.sub.encode()), facts.iat):
-            return "subject_revoked"
-        if clients.buckets:
+        sid = facts.sid
+        if self._sessions.buckets and sid is not None:
+            digest = sha256(scope + sid.encode()).digest()[:DIGEST_LENGTH]
+            if self._sessions.hits(digest):
+                return "session_revoked"
+        if self._subjects.buckets:
+            digest = sha256(scope + facts.sub.encode()).digest()[:DIGEST_LENGTH]
+            if self._subjects.hits(digest, facts.iat):
+                return "subject_revoked"
+        if self._clients.buckets:
             for client in facts.clients:
-                if clients.hits(_client_digest(scope + client.encode()), facts.iat):
+                if self._clients.hits(_client_digest(scope + client.encode()), facts.iat):
                     return "client_revoked"
-        everything = self._everything
-        if everything.buckets and everything.hits(_EVERYTHING, facts.iat):
+        if self._everything.buckets and self._everything.hits(_EVERYTHING, facts.iat):
             return "all_revoked"
         return None
 

@@ -36,13 +36,13 @@ def check_times(token: AccessToken, wall: float, horizon: int, max_life_s: int) 
     Raises:
         TokenRejected: ``iat``, ``nbf`` or ``exp``.
     """
-    iat, exp = token.iat, token.exp
+    iat, exp, nbf = token.iat, token.exp, token.nbf
     check_expiry(exp, wall, horizon)
     if not iat < exp <= iat + max_life_s:
         raise TokenRejected("exp")
     if iat > wall + IAT_AHEAD_S:
         raise TokenRejected("iat")
-    if token.nbf is not UNSET and token.nbf > wall + NBF_LEEWAY_S:
+    if nbf is not UNSET and nbf > wall + NBF_LEEWAY_S:
         raise TokenRejected("nbf")
 
 
@@ -55,20 +55,20 @@ def facts_from(kid: str, token: AccessToken, *, own_jti: bool) -> TokenFacts:
     name = token.jti
     if name is UNSET:
         raise TokenRejected("jti")
+    iat, sid, origin = token.iat, token.sid, token.orig
     place = jti.parse(name)
-    if own_jti and (place is None or not jti.issued_in_lane(place.lane, token.iat)):
+    if own_jti and (place is None or not jti.issued_in_lane(place.lane, iat)):
         raise TokenRejected("jti")
-    iat = token.iat
     places, names = ((), (name,)) if place is None else ((place,), ())
-    if token.orig is not UNSET:
-        iat = min(iat, token.orig.iat)
-        place = jti.parse(token.orig.jti)
+    if origin is not UNSET:
+        iat = min(iat, origin.iat)
+        place = jti.parse(origin.jti)
         if place is None:
-            names = (*names, token.orig.jti)
+            names = (*names, origin.jti)
         else:
             places = (*places, place)
-    sid = None if token.sid is UNSET else token.sid
-    return TokenFacts(kid, places, names, sid, token.sub, token.clients(), iat)
+    named = None if sid is UNSET else sid
+    return TokenFacts(kid, places, names, named, token.sub, token.clients(), iat)
 
 
 def foreign_facts_from(thumbprint: str, token: AccessToken) -> TokenFacts:

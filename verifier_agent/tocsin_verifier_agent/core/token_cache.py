@@ -20,8 +20,7 @@ class CachedToken(Struct, gc=False):
     """``generation`` is that of the state in which the rules last let the token pass.
 
     ``kid`` is the header's; ``not_after`` is when the token's or its key's time is over, in seconds
-    of UTC; ``size`` is in bytes, for the cache. It holds no cycles, so the garbage collector need
-    not look at it.
+    of UTC. It holds no cycles, so the garbage collector need not look at it.
     """
 
     payload: bytes
@@ -31,7 +30,6 @@ class CachedToken(Struct, gc=False):
     key: TrustedKey
     generation: int
     not_after: float
-    size: int = 0
 
 
 class TokenCache:
@@ -58,19 +56,17 @@ class TokenCache:
         return len(self._entries)
 
     def put(self, token: str, entry: CachedToken) -> None:
-        """Keep one; make room first. What is larger than the whole cache is not kept."""
-        payload = entry.payload
-        entry.size = size = len(token) + len(payload) + _ENTRY + _VALUE * payload.count(b",")
-        if size > self._max_bytes or self._max_entries < 1:
+        """Keep one, and make room. What is larger than the whole cache is not kept."""
+        entries, size = self._entries, _size(token, entry)
+        if size > self._max_bytes:
             return
-        entries = self._entries
         with self._lock:
             if token in entries:
                 self._discard(token)
-            self._bytes += size
-            while self._bytes > self._max_bytes or len(entries) >= self._max_entries:
-                self._discard(next(iter(entries)))
             entries[token] = entry
+            self._bytes += size
+            while self._bytes > self._max_bytes or len(entries) > self._max_entries:
+                self._discard(next(iter(entries)))
 
     def discard(self, token: str) -> None:
         """Forget one."""
@@ -80,4 +76,10 @@ class TokenCache:
     def _discard(self, token: str) -> None:
         entry = self._entries.pop(token, None)
         if entry is not None:
-            self._bytes -= entry.size
+            self._bytes -= _size(token, entry)
+
+
+def _size(token: str, entry: CachedToken) -> int:
+    """Bytes at most, for the bound."""
+    payload = entry.payload
+    return _ENTRY + len(token) + len(payload) + _VALUE * payload.count(b",")

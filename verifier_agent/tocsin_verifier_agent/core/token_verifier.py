@@ -13,7 +13,6 @@ from tocsin_schemas.claims import ACCESS_TOKEN_TYP, EXP_LEEWAY_S, IAT_AHEAD_S
 from tocsin_schemas.errors import AgentStale, EncodingRejected, JwsRejected, TokenRejected
 from tocsin_schemas.issuer_profile import IssuerProfile
 from tocsin_schemas.jws import Header
-from tocsin_schemas.keyset import KeysetKey
 from tocsin_verifier_agent.core import access_token, foreign_token
 from tocsin_verifier_agent.core.access_token import AccessToken
 from tocsin_verifier_agent.core.authority import Authority, TrustedKey
@@ -151,7 +150,11 @@ class TokenVerifier:
 
     def _check_rules(self, entry: CachedToken, wall: float) -> None:
         rules, token, window = self._rules, entry.token, entry.key.window
-        if window is not None and not _within(window, token.iat, wall, rules.horizon):
+        if window is not None and not (
+            window.sign_from - IAT_AHEAD_S <= token.iat <= window.sign_until
+            and wall <= window.verify_until
+            and rules.horizon <= window.verify_until
+        ):
             raise TokenRejected("key_window")
         code = rules.why_rejected(entry.facts)
         if code is not None:
@@ -163,14 +166,22 @@ class TokenVerifier:
         """Header, key, signature and claims."""
         generation = self._rules.generation
         try:
-            head, body, signature = jws.split(token, MAX_TOKEN_LENGTH)
+            head, body, signature, signed = jws.split(token, MAX_TOKEN_LENGTH)
             header = self._headers.get(head)
             known = header is not None
             if header is None:
                 header = jws.parse_header(head)
-            key = self._signed_by(header, token[: -1 - len(signature)], signature)
+            key = self._signed_by(header, signed, signature)
             payload = base64url.decode(body)
-            read, profile = self._claims_of(payload, header, key)
+            profile: IssuerProfile | None = None
+            if key.is_ours:
+                if header.typ != self._typ:
+                    raise TokenRejected("typ")
+                read = access_token.read(payload)
+            else:
+                read, profile = _foreign_claims(payload, header, key)
+            if read.iss not in key.profiles or read.iss not in self._audiences:
+                raise TokenRejected("iss")
         except JwsRejected as rejected:
             raise TokenRejected(rejected.code) from None
         except EncodingRejected:
@@ -207,34 +218,17 @@ class TokenVerifier:
             return trusted
         raise JwsRejected(code)
 
-    def _claims_of(
-        self, payload: bytes, header: Header, key: TrustedKey
-    ) -> tuple[AccessToken, IssuerProfile | None]:
-        """The claims, and how to read them: its issuer must be one that the key signs for."""
-        profile = None
-        if key.is_ours:
-            if header.typ != self._typ:
-                raise TokenRejected("typ")
-            read = access_token.read(payload)
-        else:
-            claims = strict_json.loads_object(payload, access_token.MAX_VALUES)
-            iss = claims.get("iss")
-            profile = key.profiles.get(iss) if type(iss) is str else None
-            if profile is None:
-                raise TokenRejected("iss")
-            read = foreign_token.read(profile, header.typ, claims)
-        if read.iss not in key.profiles or read.iss not in self._audiences:
-            raise TokenRejected("iss")
-        return read, profile
 
-
-def _within(window: KeysetKey, iat: int, wall: float, horizon: int) -> bool:
-    """Whether a token of ``iat`` is within its key's window; all in seconds of UTC."""
-    return (
-        window.sign_from - IAT_AHEAD_S <= iat <= window.sign_until
-        and wall <= window.verify_until
-        and horizon <= window.verify_until
-    )
+def _foreign_claims(
+    payload: bytes, header: Header, key: TrustedKey
+) -> tuple[AccessToken, IssuerProfile]:
+    """The claims, and how to read them: its issuer must be one that the key signs for."""
+    claims = strict_json.loads_object(payload, access_token.MAX_VALUES)
+    iss = claims.get("iss")
+    profile = key.profiles.get(iss) if type(iss) is str else None
+    if profile is None:
+        raise TokenRejected("iss")
+    return foreign_token.read(profile, header.typ, claims), profile
 
 
 def _not_after(token: AccessToken, key: TrustedKey) -> float:
