@@ -17,12 +17,18 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 WITHIN_S = 1.0
 APPS = "tests.verifier_agent.adapters.served_apps"
-GUNICORN = ("gunicorn", "--log-level", "critical", "--worker-class")
+GUNICORN = ("gunicorn", "--log-level", "critical", "--bind", "127.0.0.1:{port}", "--worker-class")
+UVICORN = ("uvicorn", "--log-level", "critical", "--port", "{port}", "--ws", "websockets-sansio")
 STREAMING = {
     "wsgi, gunicorn sync": (*GUNICORN, "sync", f"{APPS}:wsgi_app"),
     "wsgi, gunicorn gthread": (*GUNICORN, "gthread", f"{APPS}:wsgi_app"),
     "flask, gunicorn sync": (*GUNICORN, "sync", "examples.flask_orders.service:app"),
     "asgi, gunicorn": (*GUNICORN, "asgi", "examples.asgi_orders.service:app"),
+    "asgi, uvicorn": (*UVICORN, "examples.asgi_orders.service:app"),
+}
+REFUSES_UPGRADE = {
+    "asgi, gunicorn": 403,  # no "websocket.http.response": all it can say is the specification's
+    "asgi, uvicorn": 401,
 }
 
 
@@ -48,16 +54,17 @@ async def cut_off_after(url: str, token: str, tokens: Tokens) -> float:
 @pytest.mark.parametrize("name", STREAMING)
 async def test_a_stream_breaks_off(name: str, shared: Stack, tokens: Tokens) -> None:
     def command(port: int) -> list[str]:
-        return python(*STREAMING[name], "--bind", f"127.0.0.1:{port}")
+        return python(*(part.format(port=port) for part in STREAMING[name]))
 
     async with web_server(command, shared) as url:
         leaving = await tokens.fresh()
         assert await cut_off_after(url, leaving, tokens) < WITHIN_S
-        if name.startswith("asgi"):
-            await _a_websocket_closes(int(url.rsplit(":", 1)[1]), tokens)
+        if name in REFUSES_UPGRADE:
+            port = int(url.rsplit(":", 1)[1])
+            await _a_websocket_closes(port, tokens, then=REFUSES_UPGRADE[name])
 
 
-async def _a_websocket_closes(port: int, tokens: Tokens) -> None:
+async def _a_websocket_closes(port: int, tokens: Tokens, *, then: int) -> None:
     leaving = await tokens.fresh()
     async with connected(port, "/ws", leaving) as client:
         client.send("hello")
@@ -71,15 +78,14 @@ async def _a_websocket_closes(port: int, tokens: Tokens) -> None:
     with pytest.raises(HandshakeRefused) as refused:
         async with connected(port, "/ws", leaving):
             pass
-    # gunicorn offers no "websocket.http.response", so all it can say is the specification's 403.
-    assert refused.value.status == 403
+    assert refused.value.status == then
 
 
 async def test_an_agent_that_ran_before_the_fork_is_replaced(shared: Stack, tokens: Tokens) -> None:
     def command(port: int) -> list[str]:
         app = f"{APPS}:wsgi_app_started_at_once"
-        bind = f"127.0.0.1:{port}"
-        return python(*GUNICORN, "sync", "--preload", "--bind", bind, app)
+        server = (part.format(port=port) for part in GUNICORN)
+        return python(*server, "sync", "--preload", app)
 
     async with web_server(command, shared) as url, httpx.AsyncClient(timeout=10) as client:
         leaving = await tokens.fresh()
