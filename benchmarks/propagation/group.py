@@ -103,6 +103,7 @@ class Group:
             client = await connect(address, name="bare subscriber")
             await client.subscribe(RAW_SUBJECT, cb=heard, **PENDING_LIMITS)
             await client.flush()
+            await client.flush()  # the first is written ahead of the subscription
             self._bare.append(client)
         return {}
 

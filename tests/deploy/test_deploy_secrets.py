@@ -16,6 +16,7 @@ from nats.errors import Error as NatsError
 
 from tests.deploy.secrets_folder import ISSUER, NOW, POLICY, SERVICES, make
 from tests.deploy.servers import ContainerNats, ContainerValkey
+from tests.support.flushed import flushed
 from tocsin_issuer.data_dir import DataDir
 from tocsin_issuer.deploy_secrets import CONTAINER_UID, make_deploy_secrets
 from tocsin_issuer.embedded import EmbeddedNats, EmbeddedValkey
@@ -220,10 +221,10 @@ async def edge(nats_server: ContainerNats, secrets_folder: Path) -> AsyncIterato
 
 async def test_both_seeds_log_in_and_edge_hears_core(core: Client, edge: Client) -> None:
     heard = await edge.subscribe(EDGE_SUBJECTS)
-    await edge.flush()
+    await flushed(edge)
     await core.publish("edge.ledger.tick", b"record")
-    await core.flush()
-    assert (await heard.next_msg(timeout=10)).data == b"record"
+    await flushed(core)
+    assert (await heard.next_msg(timeout=2)).data == b"record"
 
 
 async def test_core_has_jetstream_and_edge_has_none(core: Client, edge: Client) -> None:

@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from tests.e2e.conftest import Stack
+from tests.support.flushed import flushed
 from tests.support.rejected import rejected
 from tocsin_issuer.keys.signer import generate
 from tocsin_revocation_bus.core.replica import AgentState
@@ -127,7 +128,7 @@ async def test_a_fork_that_the_ledger_key_signed_is_kept_as_evidence(stack: Stac
         core = BusAddress((stack.nats.url,), stack.nats.core_credentials)
         client = await connect(core, name="test")
         await client.publish("edge.ledger.sessions-revoked", forged.encode())
-        await client.flush()
+        await flushed(client)
         await asyncio.sleep(0.3)
         assert agent.status().reason == "fork"
         assert agent.replica.evidence is not None

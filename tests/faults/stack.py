@@ -19,6 +19,7 @@ from nats.aio.msg import Msg
 
 from tests.faults.issuer_process import IssuerProcess
 from tests.faults.proxy import Proxy
+from tests.support.flushed import flushed
 from tocsin_issuer.core.jti_allocator import JtiAllocator
 from tocsin_issuer.data_dir import DataDir
 from tocsin_issuer.embedded import EmbeddedNats, EmbeddedValkey
@@ -215,7 +216,7 @@ class Stack:
 
         async with self.bus() as client:
             await client.subscribe(EDGE_HEARTBEAT, cb=hear)
-            await client.flush()
+            await flushed(client)
             yield heard
 
 

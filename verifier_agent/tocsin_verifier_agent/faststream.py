@@ -10,7 +10,7 @@
 # Without `from __future__ import annotations`: FastDepends cannot look up the names in a closure.
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from faststream import BaseMiddleware
@@ -44,7 +44,8 @@ class TocsinMiddleware:
 
     Without ``agent`` (an agent, or what makes one) it is what the file that ``TOCSIN_FILE`` names
     asks for. It starts with the first message, or with :meth:`start`; with ``start_agent=False``
-    somebody else starts and stops it.
+    somebody else starts and stops it. ``on_stale`` says for single subjects what to do without a
+    lease, in place of the agent's file; handlers behind it can only be stricter.
     """
 
     def __init__(
@@ -52,10 +53,12 @@ class TocsinMiddleware:
         *,
         agent: Authenticator | Callable[[], Authenticator] | None = None,
         public_subjects: Iterable[str] = (),
+        on_stale: Mapping[str, OnStale] | None = None,
         start_agent: bool = True,
     ) -> None:
         self.agent = AfterFork(agent, start=start_agent)
         self.public = frozenset(public_subjects)
+        self.on_stale: dict[str, OnStale] = {**(on_stale or {})}
 
     def start(self) -> bool:
         """Start the agent on a thread of its own; return whether it is live."""
@@ -98,7 +101,8 @@ class _OneMessage(BaseMiddleware[Any, Any]):
         return await call_next(cmd)
 
     async def _presented(self, msg: "StreamMessage[Any]") -> Presented | None:
-        if getattr(msg.raw_message, "subject", None) in self._keeper.public:
+        subject = getattr(msg.raw_message, "subject", "")
+        if subject in self._keeper.public:
             return None
         values = [text for name, text in msg.headers.items() if name.lower() == "authorization"]
         token = bearer.token_of_all(values)
@@ -106,11 +110,12 @@ class _OneMessage(BaseMiddleware[Any, Any]):
             raise Refused(bearer.NO_TOKEN)
         ready = self._keeper.agent
         agent = ready.get() if ready.is_ready() else await asyncio.to_thread(ready.get)
+        on_stale = self._keeper.on_stale.get(subject)
         try:
-            verified = await agent.authenticate(token)
+            verified = await agent.authenticate(token, None, on_stale)
         except (TokenRejected, AgentStale) as error:
             raise Refused(bearer.refusal_of(error)) from None
-        return Presented(agent, token, verified)
+        return Presented(agent, token, verified, on_stale)
 
     def _refuse(self, refusal: Refusal, msg: "StreamMessage[Any]") -> dict[str, object]:
         if msg.reply_to:

@@ -13,6 +13,7 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeout
 
+from tests.support.flushed import flushed
 from tocsin_issuer.embedded import EmbeddedNats
 from tocsin_schemas.subjects import DIRECT_GET, EDGE_SUBJECTS, LEDGER_STREAM, LEDGER_SUBJECTS
 
@@ -49,12 +50,12 @@ class BusClient:
     async def publish(self, subject: str, payload: bytes = b"", **options: Any) -> None:
         """Publish, and return when the server has dealt with it."""
         await self.connection.publish(subject, payload, **options)
-        await self.connection.flush()
+        await flushed(self.connection)
 
     async def subscribe(self, subject: str) -> Subscription:
         """Subscribe, and return when the server knows."""
         subscription = await self.connection.subscribe(subject)
-        await self.connection.flush()
+        await flushed(self.connection)
         return subscription
 
     async def api(self, subject: str, request: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from nats.aio.msg import Msg
 
 from tests.issuer.embedded.bus import BusClient
+from tests.support.flushed import flushed
 from tocsin_schemas.subjects import CLOCK_SYNC, EDGE_SUBJECTS
 
 
@@ -44,7 +45,7 @@ async def test_a_clock_sync_is_answered_by_two_candidates(
 
     await core.connection.subscribe(CLOCK_SYNC, cb=first)
     await core.connection.subscribe(CLOCK_SYNC, cb=second)
-    await core.connection.flush()
+    await flushed(core.connection)
 
     inbox = agent.connection.new_inbox()
     answers = await agent.subscribe(inbox)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.issuer.embedded.bus import BusClient, received
+from tests.support.flushed import flushed
 from tocsin_schemas.subjects import DIRECT_GET, EDGE_SUBJECTS
 
 FORBIDDEN = [
@@ -32,7 +33,7 @@ async def test_listen_elsewhere(core: BusClient, agent: BusClient, subject: str)
 
 async def test_listen_in_a_queue_group(agent: BusClient) -> None:
     await agent.connection.subscribe("tocsin.clock.sync", queue="candidates")
-    await agent.connection.flush()
+    await flushed(agent.connection)
     assert "permissions violation for subscription" in await agent.denied()
 
 

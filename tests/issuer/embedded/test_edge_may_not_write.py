@@ -13,6 +13,7 @@ from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 
 from tests.issuer.embedded.bus import SILENCE, BusClient, received
+from tests.support.flushed import flushed
 from tocsin_schemas.subjects import CLOCK_SYNC, DIRECT_GET, EDGE_SUBJECTS, LEDGER_STREAM
 
 BATCH = json.dumps({"seq": 1, "batch": 100, "next_by_subj": ">"}).encode()
@@ -117,7 +118,7 @@ async def test_have_an_answer_written_into_the_ledger(
     if service == CLOCK_SYNC:  # it was asked and did answer; only, not into CORE
         request = await asyncio.wait_for(answered.get(), 2)
         assert request.reply.startswith("_R_.")
-        await core.connection.flush()
+        await flushed(core.connection)
     assert await received(heard) == []
 
 

@@ -9,6 +9,7 @@ from faststream import Depends
 from faststream.nats import NatsBroker
 from faststream.nats.security import NatsNKey
 
+from tests.support.flushed import flushed
 from tests.support.stack import Stack
 from tests.verifier_agent.adapters.contract import Answer, Ask
 from tocsin_verifier_agent import VerifierAgent
@@ -47,7 +48,7 @@ async def faststream(stack: Stack, agent: VerifierAgent) -> AsyncIterator[Ask]:
 
     async with broker:
         await broker.start()
-        await broker.connection.flush()
+        await flushed(broker.connection)
 
         async def ask(path: str, authorization: Sequence[str]) -> Answer:
             # A NATS client sends one value per name; two differ in their letters' case.

@@ -10,11 +10,13 @@ import pytest
 from faststream import Depends
 from faststream.nats import ConsumerConfig, DeliverPolicy, JStream, NatsBroker
 
+from tests.support.flushed import flushed
 from tests.support.stack import Stack
 from tests.verifier_agent.adapters.conftest import Cuttable, Tokens
 from tests.verifier_agent.adapters.faststream_adapter import broker_of
 from tocsin_verifier_agent import Verified, VerifierAgent
 from tocsin_verifier_agent.faststream import TocsinMiddleware, require
+from tocsin_verifier_agent.testing import LocalIssuer
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -26,7 +28,7 @@ def bearer(token: str) -> dict[str, str]:
 async def started(broker: NatsBroker) -> None:
     """Return when the server knows its subscriptions."""
     await broker.start()
-    await broker.connection.flush()
+    await flushed(broker.connection)
 
 
 async def settled(found: list[Any], count: int) -> list[Any]:
@@ -153,3 +155,28 @@ async def test_jetstream_rejects_the_bad_for_good_and_brings_the_others_again(
 
 async def _publish(broker: NatsBroker, text: str, headers: Mapping[str, str]) -> None:
     await broker.publish(text, "t4.in", headers=dict(headers), stream="T4", timeout=5)
+
+
+async def test_a_subject_may_be_more_lenient_than_the_file(shared: Stack) -> None:
+    issuer = LocalIssuer()
+    keeper = TocsinMiddleware(
+        agent=issuer.agent, on_stale={"t5.reports": "accept"}, start_agent=False
+    )
+    broker = broker_of(shared, keeper)
+    for subject in ("t5.reports", "t5.orders"):
+        broker.subscriber(subject, dependencies=[Depends(require("a"))])(lambda: "done")
+    demanding = broker.subscriber("t5.money", dependencies=[Depends(require("a", max_staleness=9))])
+    demanding(lambda: "done")
+    token = bearer(issuer.mint(perms=["a"]))
+
+    async def ask(plain: NatsBroker, subject: str) -> bytes:
+        return bytes((await plain.request("", subject, headers=token, timeout=5)).body)
+
+    async with broker, broker_of(shared) as plain:
+        await started(broker)
+        fresh = [await ask(plain, f"t5.{name}") for name in ("reports", "orders", "money")]
+        issuer.go_stale()
+        stale = [await ask(plain, f"t5.{name}") for name in ("reports", "orders", "money")]
+    assert fresh == [b"done"] * 3
+    assert stale[0] == b"done"
+    assert [json.loads(body)["status"] for body in stale[1:]] == [503, 503]
