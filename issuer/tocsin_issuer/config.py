@@ -60,6 +60,9 @@ class IssuerConfig(BaseModel):
     public_port: Port = 8080
     internal_host: Host = "127.0.0.1"
     internal_port: Port = 8081
+    grpc_host: Host = "127.0.0.1"
+    grpc_port: Port | None = None
+    """The token exchange over gRPC; without a port there is none."""
 
     access_token_life_s: Annotated[int, Field(ge=10, le=3600)] = 600
     max_token_life_s: Annotated[int, Field(ge=10, le=30 * _DAY_S)] = 3600
@@ -101,6 +104,8 @@ class IssuerConfig(BaseModel):
 
     max_body_bytes: Annotated[int, Field(ge=1024, le=2**20)] = 16 * 1024
     body_timeout_s: Annotated[float, Field(gt=0.0, le=120.0)] = 10.0
+    grpc_timeout_s: Annotated[float, Field(gt=0.0, le=120.0)] = 10.0
+    """How long a call over gRPC may take."""
 
     @model_validator(mode="after")
     def _times_in_order(self) -> Self:

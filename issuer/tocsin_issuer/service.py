@@ -23,8 +23,11 @@ from tocsin_issuer.foreign.jwks_fetch import JwksFetch
 from tocsin_issuer.foreign.known_issuers import KnownIssuers
 from tocsin_issuer.foreign.naming import offer_foreign_issuers
 from tocsin_issuer.foreign.schedule import Schedule
+from tocsin_issuer.grpc.auth_servicer import ExchangeServicer
+from tocsin_issuer.grpc.listener import GrpcListener
 from tocsin_issuer.http.account_routes import account_router
 from tocsin_issuer.http.context import IssuerContext
+from tocsin_issuer.http.exchange_endpoint import token_exchange
 from tocsin_issuer.http.internal import create_internal_app
 from tocsin_issuer.http.issuer_routes import issuer_router
 from tocsin_issuer.http.public import create_public_app
@@ -84,7 +87,7 @@ class IssuerService:
         self.config: IssuerConfig = settings.config
         self._settings = settings
         self._closing = AsyncExitStack()
-        self._listeners: list[Listener] = []
+        self._listeners: list[Listener | GrpcListener] = []
         self._failed: asyncio.Future[None] | None = None
         self.accounts: Accounts
         self.keyset: Keyset
@@ -299,9 +302,8 @@ class IssuerService:
             readiness=self._readiness,
             bound_s=self._bound_s,
         )
-        internal = create_internal_app(
-            context, PolicyFile(self._settings.folder / POLICY_NAME).current
-        )
+        policy = PolicyFile(self._settings.folder / POLICY_NAME)
+        internal = create_internal_app(context, policy.current)
         internal.include_router(issuer_router(context, importer))
         endings = AccountEndings(
             redis,
@@ -315,9 +317,14 @@ class IssuerService:
             (create_public_app(context), config.public_host, config.public_port),
             (internal, config.internal_host, config.internal_port),
         ):
-            listener = Listener(app, host, port)
-            self._listeners.append(listener)
-            self._closing.push_async_callback(listener.stop)
+            self._will_open(Listener(app, host, port))
+        if config.grpc_port is not None:
+            servicer = ExchangeServicer(context, token_exchange(context, policy.current))
+            self._will_open(GrpcListener(servicer, config, config.grpc_host, config.grpc_port))
+
+    def _will_open(self, listener: Listener | GrpcListener) -> None:
+        self._listeners.append(listener)
+        self._closing.push_async_callback(listener.stop)
 
     def _verifier(
         self, authority: LedgerAuthority, audiences: frozenset[str] | None = None

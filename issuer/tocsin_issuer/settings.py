@@ -63,7 +63,15 @@ def settings_from_environment(environment: Mapping[str, str] = os.environ) -> Is
             name for name in _required(environment, "TOCSIN_AUDIENCES").split(",") if name
         ),
     }
-    for name in ("public_url", "public_host", "public_port", "internal_host", "internal_port"):
+    for name in (
+        "public_url",
+        "public_host",
+        "public_port",
+        "internal_host",
+        "internal_port",
+        "grpc_host",
+        "grpc_port",
+    ):
         given = environment.get(f"TOCSIN_{name.upper()}")
         if given:
             values[name] = given

@@ -27,14 +27,23 @@ METHODS: Final = ("client_secret_basic", "client_secret_post", "private_key_jwt"
 async def authenticate_client(
     context: IssuerContext, request: Request, form: dict[str, str]
 ) -> Client | None:
-    """The client that the request comes from; None where it shows no credentials at all.
+    """The client that a request over HTTP comes from, as :func:`authenticate`."""
+    return await authenticate(context, request.headers.getlist("authorization"), form)
+
+
+async def authenticate(
+    context: IssuerContext, authorization: list[str], form: dict[str, str]
+) -> Client | None:
+    """The client that a request comes from; None where it shows no credentials at all.
+
+    ``authorization`` holds the values of all headers of that name.
 
     Raises:
         RequestRejected: ``invalid_client`` (401) or ``invalid_request``.
     """
     if "client_assertion" in form or "client_assertion_type" in form:
-        return await _by_assertion(context, request, form)
-    credentials = _credentials(request, form)
+        return await _by_assertion(context, authorization, form)
+    credentials = _credentials(authorization, form)
     if credentials is None:
         return None
     client = await context.clients.authenticate(*credentials)
@@ -55,8 +64,10 @@ def assertion_audiences(context: IssuerContext) -> frozenset[str]:
     return frozenset((context.config.iss, f"{context.config.base_url}/oauth/token"))
 
 
-async def _by_assertion(context: IssuerContext, request: Request, form: dict[str, str]) -> Client:
-    if "client_secret" in form or request.headers.getlist("authorization"):
+async def _by_assertion(
+    context: IssuerContext, authorization: list[str], form: dict[str, str]
+) -> Client:
+    if "client_secret" in form or authorization:
         raise RequestRejected("invalid_request", "the client authenticates in two ways")
     text, kind = form.get("client_assertion"), form.get("client_assertion_type")
     if text is None or kind is None:
@@ -78,8 +89,7 @@ async def _by_assertion(context: IssuerContext, request: Request, form: dict[str
     return client
 
 
-def _credentials(request: Request, form: dict[str, str]) -> tuple[str, str] | None:
-    values = request.headers.getlist("authorization")
+def _credentials(values: list[str], form: dict[str, str]) -> tuple[str, str] | None:
     if not values:
         if "client_secret" not in form:
             return None

@@ -2,3 +2,10 @@
 
 ``auth_pb2`` and ``auth_pb2_grpc`` are made from ``auth.proto`` when the package is built.
 """
+
+from typing import Final
+
+# The trailing metadata of a refusal.
+ERROR_KEY: Final = "tocsin-error"
+CODE_KEY: Final = "tocsin-code"
+RETRY_AFTER_KEY: Final = "retry-after"

@@ -66,7 +66,7 @@ class Services:
         self.minter = TokenMinter(keys, issuer.register, CONFIG)
         self.revocations = Revocations(redis, outbox, max_token_life_s=life)
         self.cutoffs = Cutoffs(redis, outbox, max_token_life_s=life, session_absolute_s=3600)
-        context = IssuerContext(
+        self.context = IssuerContext(
             config=CONFIG,
             users=issuer.users,
             clients=issuer.clients,
@@ -82,7 +82,7 @@ class Services:
             readiness=self._ready,
             bound_s=lambda: 121,
         )
-        app = create_internal_app(context, lambda: self.policy)
+        app = create_internal_app(self.context, lambda: self.policy)
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ISS)
 
     def _verify(self, token: str) -> Verified:

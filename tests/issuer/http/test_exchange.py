@@ -192,15 +192,27 @@ async def test_requests_that_are_refused(
     assert "nonsense" not in answer.text
 
 
-async def test_no_parameter_stands_twice(services: Services) -> None:
-    body = f"grant_type={GRANT_TYPE}&audience=inventory&audience=audit"
+@pytest.mark.parametrize(
+    ("more", "error"),
+    [
+        ("&audience=inventory&audience=audit", "invalid_target"),
+        ("&audience=inventory&audience=inventory", "invalid_target"),
+        ("&resource=https://a.example/&resource=https://b.example/", "invalid_target"),
+        ("&audience=inventory&scope=inventory:read&scope=inventory:write", "invalid_request"),
+        ("&audience=inventory&audience=audit&scope=a&scope=b", "invalid_request"),
+        ("&subject_token=b", "invalid_request"),
+    ],
+)
+async def test_no_parameter_stands_twice(services: Services, more: str, error: str) -> None:
+    """RFC 8693 section 2.1 allows several targets, and an issuer to refuse them."""
+    body = f"grant_type={GRANT_TYPE}&subject_token=a&subject_token_type={ACCESS_TOKEN_TYPE}{more}"
     answer = await services.http.post(
         "/oauth/token",
         content=body,
         headers=FORM,
         auth=("orders-service", services.secrets["orders-service"]),
     )
-    assert await refused(answer) == (400, "invalid_request")
+    assert await refused(answer) == (400, error)
 
 
 async def test_who_may_ask(services: Services, subject: dict[str, Any]) -> None:
