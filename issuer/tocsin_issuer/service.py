@@ -28,6 +28,7 @@ from tocsin_issuer.grpc.listener import GrpcListener
 from tocsin_issuer.http.account_routes import account_router
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.http.exchange_endpoint import token_exchange
+from tocsin_issuer.http.exchange_policy_route import exchange_policy_router
 from tocsin_issuer.http.internal import create_internal_app
 from tocsin_issuer.http.issuer_routes import issuer_router
 from tocsin_issuer.http.public import create_public_app
@@ -304,6 +305,7 @@ class IssuerService:
         )
         policy = PolicyFile(self._settings.folder / POLICY_NAME)
         internal = create_internal_app(context, policy.current)
+        internal.include_router(exchange_policy_router(context, policy))
         internal.include_router(issuer_router(context, importer))
         endings = AccountEndings(
             redis,

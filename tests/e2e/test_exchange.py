@@ -125,6 +125,22 @@ async def test_a_revoked_subject_token_takes_the_traded_one_along(stack: Stack) 
         assert await rejected(inventory, traded) == "token_revoked"
 
 
+async def test_an_operator_sees_what_is_allowed(stack: Stack) -> None:
+    path = stack.folder / ".tocsin" / "issuer" / POLICY_NAME
+    for text, failure in ((POLICY, None), (POLICY + "[", "exchange_policy_malformed")):
+        path.write_text(text)
+        await asyncio.sleep(LOOK_S)
+        answer = await stack.admin("GET", "/admin/exchange-policy")
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["failure"] == failure
+        assert set(answer.json()["clients"]) == {"orders-service", "inventory-service"}
+    url = f"{stack.development.internal_url}/admin/exchange-policy"
+    assert (await stack.http.get(url)).status_code == 401
+    user = (await stack.log_in())["access_token"]
+    answer = await stack.http.get(url, headers={"Authorization": f"Bearer {user}"})
+    assert answer.status_code == 403
+
+
 async def test_a_service_gives_its_token_back(stack: Stack) -> None:
     """RFC 7009, into the ledger; the subject token is another client's, and stays."""
     login = await stack.log_in()
