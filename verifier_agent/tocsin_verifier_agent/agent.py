@@ -77,15 +77,15 @@ class VerifierAgent:
         self._feed = self._over_nats if feed is None else feed
         self._clocks = Clocks() if clocks is None else clocks
         self._replica = Replica(config.issuer, config.pinned, max_lease_ms=config.max_lease_ms)
-        authority = LedgerAuthority(self._replica)
+        self._authority = LedgerAuthority(self._replica)
         self._verifier = TokenVerifier(
-            authority,
+            self._authority,
             audiences={config.issuer: config.audiences, **config.foreign},
             lease_clock=self._clocks.lease,
             wall_clock=self._clocks.wall,
             cache=TokenCache(threading.Lock()),
         )
-        self._leniency = Leniency(self._verifier, authority, *self._clocks)
+        self._leniency = Leniency(self._verifier, self._authority, *self._clocks)
         self.meters = Meters()
         self._introspector = _introspector(config, self.meters)
         self._watch = TokenWatch(self._clocks)
@@ -255,6 +255,18 @@ class VerifierAgent:
         if known != proven_at:
             _log.error("%s accepts tokens WITHOUT A LEASE: %s", self._config.name, reason)
 
+    def verifier_for_others(self, max_entries: int) -> TokenVerifier:
+        """A verifier of our issuer's tokens for whatever audience, with this agent's keys, rules
+        and lease: for what the service sends, and never for what it is sent.
+        """
+        return TokenVerifier(
+            self._authority,
+            audiences={self._config.issuer: None},
+            lease_clock=self._clocks.lease,
+            wall_clock=self._clocks.wall,
+            cache=TokenCache(threading.Lock(), max_entries=max_entries),
+        )
+
     # --- what it says of itself -----------------------------------------------------------------
 
     def status(self) -> Status:
@@ -291,6 +303,11 @@ class VerifierAgent:
     def config(self) -> AgentConfig:
         """What it was made with."""
         return self._config
+
+    @property
+    def clocks(self) -> Clocks:
+        """The clocks that it goes by."""
+        return self._clocks
 
     @property
     def replica(self) -> Replica:

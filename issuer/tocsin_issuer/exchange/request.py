@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from tocsin_schemas.errors import RequestRejected
+from tocsin_schemas.token_exchange import ACCESS_TOKEN_TYPE, JWT_TYPE
 
-GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
-ACCESS_TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 (a name)
 TARGETS: Final = frozenset(("audience", "resource"))
-_JWT_TYPE: Final = "urn:ietf:params:oauth:token-type:jwt"
-_ACCEPTED_TYPES: Final = frozenset((ACCESS_TOKEN_TYPE, _JWT_TYPE))  # ours are both
+_ACCEPTED_TYPES: Final = frozenset((ACCESS_TOKEN_TYPE, JWT_TYPE))  # ours are both
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -7,17 +7,13 @@ import asyncio
 import grpc.aio  # type: ignore[import-untyped]
 
 from tocsin_issuer.exchange.exchanger import TokenExchange
-from tocsin_issuer.exchange.request import (
-    ACCESS_TOKEN_TYPE,
-    TARGETS,
-    ExchangeRequest,
-    several_targets,
-)
+from tocsin_issuer.exchange.request import TARGETS, ExchangeRequest, several_targets
 from tocsin_issuer.grpc.errors import refusal_of
 from tocsin_issuer.http.client_authentication import authenticate, invalid_client
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_schemas.auth_v1.auth_pb2 import ExchangeTokenRequest, ExchangeTokenResponse
 from tocsin_schemas.auth_v1.auth_pb2_grpc import AuthServicer
+from tocsin_schemas.token_exchange import ACCESS_TOKEN_TYPE
 
 
 class ExchangeServicer(AuthServicer):

@@ -7,17 +7,12 @@ from starlette.responses import JSONResponse
 
 from tocsin_issuer.exchange.exchanger import TokenExchange
 from tocsin_issuer.exchange.policy import ExchangePolicy
-from tocsin_issuer.exchange.request import (
-    ACCESS_TOKEN_TYPE,
-    GRANT_TYPE,
-    TARGETS,
-    ExchangeRequest,
-    several_targets,
-)
+from tocsin_issuer.exchange.request import TARGETS, ExchangeRequest, several_targets
 from tocsin_issuer.http.client_authentication import authenticate_client, invalid_client
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.http.strict_body import ParameterRepeated, read_form
 from tocsin_schemas.errors import RequestRejected
+from tocsin_schemas.token_exchange import ACCESS_TOKEN_TYPE, GRANT_TYPE
 
 
 def token_exchange(context: IssuerContext, policy: Callable[[], ExchangePolicy]) -> TokenExchange:

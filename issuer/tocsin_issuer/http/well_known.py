@@ -6,10 +6,10 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from tocsin_issuer.exchange.request import GRANT_TYPE
 from tocsin_issuer.http.client_assertion import ALGORITHMS
 from tocsin_issuer.http.client_authentication import METHODS
 from tocsin_issuer.http.context import IssuerContext
+from tocsin_schemas.token_exchange import GRANT_TYPE
 
 # A standby key is published long before it signs, so a cached set is never short of a key.
 _CACHE: Final = {"Cache-Control": "public, max-age=300"}

@@ -16,10 +16,9 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (  # ty
 
 from tests.issuer.grpc.conftest import make_listener
 from tests.issuer.http.conftest import CONFIG, ISS
-from tests.issuer.http.exchange_services import JWT_TYPE, Services
+from tests.issuer.http.exchange_services import Services
 from tests.support.keys import public_jwk, signer
 from tocsin_issuer.exchange import policy
-from tocsin_issuer.exchange.request import ACCESS_TOKEN_TYPE
 from tocsin_issuer.grpc.listener import MAX_METADATA_BYTES, SERVICE, GrpcListener
 from tocsin_issuer.http.client_assertion import ASSERTION_TYPE
 from tocsin_schemas import jws
@@ -27,6 +26,7 @@ from tocsin_schemas.auth_v1 import CODE_KEY, ERROR_KEY, RETRY_AFTER_KEY
 from tocsin_schemas.auth_v1.auth_pb2 import ExchangeTokenRequest, ExchangeTokenResponse
 from tocsin_schemas.auth_v1.auth_pb2_grpc import AuthStub
 from tocsin_schemas.errors import ConfigurationError
+from tocsin_schemas.token_exchange import ACCESS_TOKEN_TYPE, JWT_TYPE
 
 Refusal = tuple[str, str | None]
 

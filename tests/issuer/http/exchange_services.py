@@ -8,16 +8,15 @@ import httpx
 
 from tests.issuer.http.conftest import CONFIG, ISS, Issuer, OneKey
 from tocsin_issuer.exchange import policy
-from tocsin_issuer.exchange.request import ACCESS_TOKEN_TYPE, GRANT_TYPE
 from tocsin_issuer.http import IssuerContext, create_internal_app
 from tocsin_issuer.minting import TokenMinter
 from tocsin_issuer.store.cutoffs import Cutoffs
 from tocsin_issuer.store.revocations import Revocations
 from tocsin_issuer.store.sessions import SessionStore
 from tocsin_schemas.errors import AgentStale
+from tocsin_schemas.token_exchange import ACCESS_TOKEN_TYPE, GRANT_TYPE
 from tocsin_verifier_agent.core.verified import Verified
 
-JWT_TYPE = "urn:ietf:params:oauth:token-type:jwt"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 POLICY = policy.parse(
     b"""

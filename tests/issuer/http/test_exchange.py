@@ -9,16 +9,15 @@ import pytest
 from tests.issuer.http.conftest import ISS, SIGNER, Issuer
 from tests.issuer.http.exchange_services import (
     FORM,
-    JWT_TYPE,
     Services,
     log_in,
     open_services,
     refused,
 )
 from tocsin_issuer.exchange import policy
-from tocsin_issuer.exchange.request import ACCESS_TOKEN_TYPE, GRANT_TYPE
 from tocsin_schemas import jws
 from tocsin_schemas.claims import ACCESS_TOKEN_TYP
+from tocsin_schemas.token_exchange import ACCESS_TOKEN_TYPE, GRANT_TYPE, JWT_TYPE
 from tocsin_verifier_agent.core import access_token
 
 
