@@ -19,7 +19,9 @@ from tocsin_revocation_bus.jetstream.connection import BusAddress, check_credent
 from tocsin_schemas.errors import ConfigurationError
 from tocsin_schemas.keyset import Thumbprint
 from tocsin_verifier_agent import endpoint
+from tocsin_verifier_agent.client_tls import ClientTls
 from tocsin_verifier_agent.core.leniency import OnStale
+from tocsin_verifier_agent.issuer_access import IssuerAccess
 
 FILE_VARIABLE = "TOCSIN_FILE"
 MAX_FILE_BYTES = 64 * 1024
@@ -73,6 +75,22 @@ class IntrospectionSection(Struct, frozen=True, forbid_unknown_fields=True):
     ca: PathName | None = None
 
 
+class ExchangeSection(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where callers' tokens are exchanged for those of other services, and as whom.
+
+    ``url`` is that of the token endpoint, or ``https://host:port`` of the gRPC listener. A client
+    without a secret is known by its certificate. Secret and key are files of mode 600.
+    """
+
+    url: Annotated[str, Meta(min_length=1, max_length=1024)]
+    client_id: Name
+    transport: Literal["http", "grpc"] = "http"
+    client_secret_file: PathName | None = None
+    ca: PathName | None = None
+    certificate: PathName | None = None
+    key: PathName | None = None
+
+
 class AgentFile(Struct, frozen=True, forbid_unknown_fields=True):
     """A checked `.tocsin` file.
 
@@ -87,6 +105,7 @@ class AgentFile(Struct, frozen=True, forbid_unknown_fields=True):
     policy: PolicySection = PolicySection()
     issuers: Annotated[tuple[IssuerSection, ...], Meta(max_length=32)] = ()
     introspection: IntrospectionSection | None = None
+    exchange: ExchangeSection | None = None
     sidecar: PathName | None = None
 
     def pinned(self) -> PinnedRoots:
@@ -118,15 +137,29 @@ class AgentFile(Struct, frozen=True, forbid_unknown_fields=True):
         """
         if self.introspection is None:
             raise ConfigurationError("file_malformed", "the file has no section introspection")
-        path = folder / self.introspection.client_secret_file
-        check_credentials(path)
-        try:
-            secret = _read_bounded(path, MAX_SECRET_BYTES).decode("utf-8").strip()
-        except (OSError, ValueError):
-            secret = ""
-        if not secret or not secret.isprintable():
-            raise ConfigurationError("credentials_malformed", f"{path}: no secret in one line")
-        return secret
+        return _secret(folder / self.introspection.client_secret_file)
+
+    def exchange_access(self, folder: Path) -> IssuerAccess:
+        """Where to exchange tokens, and as whom.
+
+        Raises:
+            ConfigurationError: ``exchange_unset`` where the file does not say; as
+                :meth:`introspection_secret`.
+        """
+        section = self.exchange
+        if section is None:
+            raise ConfigurationError("exchange_unset", "the file has no section exchange")
+        secret = section.client_secret_file
+        ca, certificate, key = (
+            None if name is None else folder / name
+            for name in (section.ca, section.certificate, section.key)
+        )
+        return IssuerAccess(
+            url=section.url,
+            client_id=section.client_id,
+            client_secret=None if secret is None else _secret(folder / secret),
+            tls=ClientTls(ca, certificate, key),
+        )
 
 
 def path_from_environment() -> Path:
@@ -181,7 +214,31 @@ def _contradiction(parsed: AgentFile) -> str | None:
             return f"introspection.url {wrong}"
     elif parsed.policy.on_stale == "introspect":
         return 'on_stale = "introspect" needs a section introspection'
+    if parsed.exchange is not None:
+        return _contradiction_of(parsed.exchange)
     return None
+
+
+def _contradiction_of(exchange: ExchangeSection) -> str | None:
+    wrong = endpoint.fault_of(exchange.url)
+    if wrong is not None:
+        return f"exchange.url {wrong}"
+    if (exchange.certificate is None) is not (exchange.key is None):
+        return "exchange.certificate and exchange.key go together"
+    if exchange.client_secret_file is None and exchange.certificate is None:
+        return "exchange needs a client_secret_file or a certificate"
+    return None
+
+
+def _secret(path: Path) -> str:
+    check_credentials(path)
+    try:
+        secret = _read_bounded(path, MAX_SECRET_BYTES).decode("utf-8").strip()
+    except (OSError, ValueError):
+        secret = ""
+    if not secret or not secret.isprintable():
+        raise ConfigurationError("credentials_malformed", f"{path}: no secret in one line")
+    return secret
 
 
 def _read_bounded(path: Path, most: int) -> bytes:

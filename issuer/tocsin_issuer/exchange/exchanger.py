@@ -19,6 +19,7 @@ from tocsin_issuer.store.clients import Client
 from tocsin_issuer.store.register import PARENT_REFUSALS, REFUSALS
 from tocsin_schemas.claims import OriginClaim
 from tocsin_schemas.errors import RequestRejected, TokenRejected
+from tocsin_schemas.token_exchange import SUBJECT_TOKEN_INVALID
 from tocsin_verifier_agent.core.access_token import AccessToken
 from tocsin_verifier_agent.core.verified import Verified
 
@@ -176,7 +177,7 @@ def _derivation(client: Client, subject: AccessToken) -> Derivation:
 
 def _subject_invalid() -> RequestRejected:
     """One text for every cause."""
-    return RequestRejected("subject_token_invalid", "the subject token is not valid here")
+    return RequestRejected(SUBJECT_TOKEN_INVALID, "the subject token is not valid here")
 
 
 def _actor_invalid() -> RequestRejected:

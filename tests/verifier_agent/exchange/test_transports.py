@@ -21,10 +21,10 @@ from tocsin_schemas.errors import (
 )
 from tocsin_schemas.token_exchange import ACCESS_TOKEN_TYPE, GRANT_TYPE, JWT_TYPE
 from tocsin_verifier_agent.client_tls import ClientTls
-from tocsin_verifier_agent.exchange.access import IssuerAccess
 from tocsin_verifier_agent.exchange.grpc import GrpcExchange
 from tocsin_verifier_agent.exchange.http import HttpExchange
 from tocsin_verifier_agent.exchange.transport import ExchangeTransport, Question
+from tocsin_verifier_agent.issuer_access import IssuerAccess
 from tocsin_verifier_agent.issuer_http import MAX_ANSWER_BYTES
 
 CLIENT_ID, SECRET = "orders & co:1", "s3cret+with/odd%signs:and=more"

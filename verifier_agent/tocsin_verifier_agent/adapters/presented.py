@@ -5,13 +5,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
-from tocsin_schemas.errors import AgentStale, TokenRejected
+from tocsin_schemas.errors import (
+    AgentStale,
+    ExchangeRefused,
+    ExchangeUnavailable,
+    TokenRejected,
+)
+from tocsin_schemas.token_exchange import SUBJECT_TOKEN_INVALID
 from tocsin_verifier_agent.adapters import bearer
 from tocsin_verifier_agent.adapters.bearer import Refused
 from tocsin_verifier_agent.authenticator import Authenticator
 from tocsin_verifier_agent.core.leniency import OnStale
 from tocsin_verifier_agent.core.verified import Verified
+
+if TYPE_CHECKING:
+    from tocsin_verifier_agent.exchange import ExchangeClient, ExchangedToken
 
 _log = logging.getLogger("tocsin.adapters")
 
@@ -94,6 +104,37 @@ class Presented:
         except (TokenRejected, AgentStale) as error:
             raise Refused(bearer.refusal_of(error)) from None
         return allowed(verified, permissions)
+
+    async def exchange(
+        self, by: ExchangeClient, audience: str, scopes: Iterable[str] | None = None
+    ) -> ExchangedToken:
+        """The token exchanged for one that another service accepts; it is looked at by the
+        strictest demand made so far.
+
+        Raises:
+            Refused: with the answer to give where the token is not good, does not allow that much,
+                or nobody can say now.
+            ExchangeRefused: the issuer lets this service do no such thing, whoever calls it.
+        """
+        wanted = None if scopes is None else tuple(scopes)
+        try:
+            return await by.exchange(
+                self._token,
+                audience,
+                wanted,
+                max_staleness=self._max_staleness,
+                on_stale=self._on_stale,
+            )
+        except (TokenRejected, AgentStale) as error:
+            raise Refused(bearer.refusal_of(error)) from None
+        except ExchangeUnavailable as error:
+            raise Refused(bearer.stale(error)) from None
+        except ExchangeRefused as error:
+            if error.code == SUBJECT_TOKEN_INVALID:  # our agent lags behind the issuer
+                raise Refused(bearer.BAD_TOKEN) from None
+            if error.error == "invalid_scope":
+                raise Refused(bearer.insufficient_scope(" ".join(wanted or ()))) from None
+            raise
 
     async def until_refused(self) -> TokenRejected | AgentStale:
         """Wait until it is refused by the strictest demand made so far, and return why.

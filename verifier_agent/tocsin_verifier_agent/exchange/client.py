@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from pathlib import Path
 from types import TracebackType
 from typing import Final
 
@@ -17,9 +18,11 @@ from tocsin_schemas.errors import (
     ExchangeUnavailable,
     TokenRejected,
 )
+from tocsin_verifier_agent import agent_file
 from tocsin_verifier_agent.agent import VerifierAgent
 from tocsin_verifier_agent.core.access_token import AccessToken
 from tocsin_verifier_agent.core.claims_check import check_audience
+from tocsin_verifier_agent.core.leniency import OnStale
 from tocsin_verifier_agent.core.verified import Verified
 from tocsin_verifier_agent.exchange.cache import Entry, ExchangeCache, Key, key_of
 from tocsin_verifier_agent.exchange.transport import (
@@ -70,6 +73,25 @@ class ExchangeClient:
         self._under_way: dict[Key, asyncio.Task[Outcome]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
+    @classmethod
+    def from_file(cls, agent: VerifierAgent, path: str | Path | None = None) -> ExchangeClient:
+        """As the section ``exchange`` of a `.tocsin` file says, by default of the one that
+        ``TOCSIN_FILE`` names. It needs the extra ``http`` or ``grpc``.
+
+        Raises:
+            ConfigurationError: the file, or one that it names, is missing or wrong.
+        """
+        where = agent_file.path_from_environment() if path is None else Path(path)
+        parsed = agent_file.read(where)
+        access = parsed.exchange_access(where.parent)
+        if parsed.exchange is not None and parsed.exchange.transport == "grpc":
+            from tocsin_verifier_agent.exchange.grpc import GrpcExchange
+
+            return cls(agent, GrpcExchange(access))
+        from tocsin_verifier_agent.exchange.http import HttpExchange
+
+        return cls(agent, HttpExchange(access))
+
     # --- life -----------------------------------------------------------------------------------
 
     async def __aenter__(self) -> ExchangeClient:
@@ -100,6 +122,7 @@ class ExchangeClient:
         scopes: Iterable[str] | None = None,
         *,
         max_staleness: float | None = None,
+        on_stale: OnStale | None = None,
     ) -> ExchangedToken:
         """A token for ``audience``, in the name of whom the caller's token is about.
 
@@ -108,7 +131,7 @@ class ExchangeClient:
             audience: the one service that is to accept the new token.
             scopes: a part of what the caller's token and the issuer's policy allow; without it, all
                 of that.
-            max_staleness: seconds, as for :meth:`VerifierAgent.verify`.
+            max_staleness: seconds; this and ``on_stale`` as for :meth:`VerifierAgent.verify`.
 
         Raises:
             TokenRejected: the caller's token is not good (401).
@@ -120,7 +143,7 @@ class ExchangeClient:
         """
         wanted = None if scopes is None else tuple(scopes)
         question = Question(subject_token, audience, wanted)
-        subject = await self._agent.authenticate(subject_token, max_staleness)
+        subject = await self._agent.authenticate(subject_token, max_staleness, on_stale)
         key = key_of(question)
         kept = self._cache.get(key, self._clock())
         if kept is not None:
@@ -132,7 +155,7 @@ class ExchangeClient:
                 return kept
         entry = await self._asked(key, question)
         # A rule may have come meanwhile.
-        subject = await self._agent.authenticate(subject_token, max_staleness)
+        subject = await self._agent.authenticate(subject_token, max_staleness, on_stale)
         return self._accepted(key, entry, subject, audience, max_staleness)
 
     def _accepted(

@@ -14,7 +14,6 @@ from tocsin_schemas.auth_v1.auth_pb2_grpc import AuthStub
 from tocsin_schemas.errors import ExchangeRefused, ExchangeUnavailable
 from tocsin_schemas.token_exchange import ACCESS_TOKEN_TYPE
 from tocsin_verifier_agent.client_tls import ClientTls, context_of
-from tocsin_verifier_agent.exchange.access import IssuerAccess
 from tocsin_verifier_agent.exchange.transport import (
     TIMEOUT_S,
     ExchangedToken,
@@ -23,6 +22,7 @@ from tocsin_verifier_agent.exchange.transport import (
     refused,
     unavailable,
 )
+from tocsin_verifier_agent.issuer_access import IssuerAccess
 
 MAX_ANSWER_BYTES: Final = 64 * 1024
 _REFUSALS: Final = frozenset(

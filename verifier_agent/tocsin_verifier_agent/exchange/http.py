@@ -11,7 +11,6 @@ from tocsin_schemas.errors import EncodingRejected, ExchangeUnavailable
 from tocsin_schemas.token_exchange import ACCESS_TOKEN_TYPE, GRANT_TYPE
 from tocsin_verifier_agent import issuer_http
 from tocsin_verifier_agent.client_tls import context_of
-from tocsin_verifier_agent.exchange.access import IssuerAccess
 from tocsin_verifier_agent.exchange.transport import (
     TIMEOUT_S,
     ExchangedToken,
@@ -20,6 +19,7 @@ from tocsin_verifier_agent.exchange.transport import (
     refused,
     unavailable,
 )
+from tocsin_verifier_agent.issuer_access import IssuerAccess
 
 _LATER: Final = (429, 503)
 
