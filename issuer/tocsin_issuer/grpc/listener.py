@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 import grpc  # type: ignore[import-untyped]
@@ -11,6 +12,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc  # type: ignore[i
 from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
 
 from tocsin_issuer.config import IssuerConfig
+from tocsin_issuer.grpc.credentials import Certificates, server_credentials
 from tocsin_schemas.auth_v1.auth_pb2 import DESCRIPTOR
 from tocsin_schemas.auth_v1.auth_pb2_grpc import AuthServicer, add_AuthServicer_to_server
 from tocsin_schemas.errors import ConfigurationError
@@ -30,11 +32,20 @@ class GrpcListener:
     A connection ends after ten minutes: what a client began to send and never finished goes with
     it, and no connection outlives the certificates that it began with by more.
 
+    ``certificates`` are asked for before each handshake; without them there is no TLS.
+
     Raises:
         ConfigurationError: ``port_in_use``.
     """
 
-    def __init__(self, servicer: AuthServicer, config: IssuerConfig, host: str, port: int) -> None:
+    def __init__(
+        self,
+        servicer: AuthServicer,
+        config: IssuerConfig,
+        host: str,
+        port: int,
+        certificates: Callable[[], Certificates] | None = None,
+    ) -> None:
         self._server = grpc.aio.server(
             maximum_concurrent_rpcs=MAX_CALLS,
             options=(
@@ -57,9 +68,17 @@ class GrpcListener:
         reflection.enable_server_reflection(names, self._server)
         self._task: asyncio.Task[None] | None = None
         try:
-            self.port: int = self._server.add_insecure_port(f"{host}:{port}")
+            self.port = self._bind(f"{host}:{port}", certificates)
         except RuntimeError:
             raise ConfigurationError("port_in_use", f"cannot listen on {host}:{port}") from None
+
+    def _bind(self, address: str, certificates: Callable[[], Certificates] | None) -> int:
+        port: int
+        if certificates is None:
+            port = self._server.add_insecure_port(address)
+        else:
+            port = self._server.add_secure_port(address, server_credentials(certificates))
+        return port
 
     def start(self) -> None:
         """Serve in the background."""

@@ -1,6 +1,6 @@
 """The exchange over gRPC, beside the internal listener of the HTTP tests."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from tests.issuer.http.conftest import everything_is_logged as everything_is_log
 from tests.issuer.http.conftest import issuer as issuer
 from tests.issuer.http.exchange_services import Services, log_in, open_services
 from tocsin_issuer.grpc.auth_servicer import ExchangeServicer
+from tocsin_issuer.grpc.credentials import Certificates
 from tocsin_issuer.grpc.listener import GrpcListener
 from tocsin_issuer.http.exchange_endpoint import token_exchange
 
@@ -27,12 +28,18 @@ async def subject(issuer: Issuer) -> dict[str, Any]:
     return await log_in(issuer)
 
 
-def make_listener(services: Services, *, port: int = 0, **changes: Any) -> GrpcListener:
+def make_listener(
+    services: Services,
+    *,
+    port: int = 0,
+    certificates: Callable[[], Certificates] | None = None,
+    **changes: Any,
+) -> GrpcListener:
     """``changes`` are of the configuration."""
     config = CONFIG.model_copy(update=changes)
     context = replace(services.context, config=config)
     servicer = ExchangeServicer(context, token_exchange(context, lambda: services.policy))
-    return GrpcListener(servicer, config, "127.0.0.1", port)
+    return GrpcListener(servicer, config, "127.0.0.1", port, certificates)
 
 
 @pytest.fixture

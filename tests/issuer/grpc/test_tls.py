@@ -1,0 +1,113 @@
+"""TLS of the gRPC listener: a client certificate is demanded, and certificates change in place."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+
+from tests.issuer.grpc.conftest import make_listener
+from tests.issuer.http.exchange_services import Services
+from tests.support.certificates import Authority, Issued
+from tocsin_issuer.grpc.listener import GrpcListener
+from tocsin_schemas.errors import ExchangeUnavailable
+from tocsin_verifier_agent.client_tls import ClientTls
+from tocsin_verifier_agent.exchange.grpc import GrpcExchange
+from tocsin_verifier_agent.exchange.transport import Question
+from tocsin_verifier_agent.issuer_access import IssuerAccess
+
+
+@dataclass(frozen=True)
+class Material:
+    certificate_chain: bytes
+    private_key: bytes
+    client_ca: bytes | None
+    demanded: bool
+
+
+class Site:
+    """A listener whose certificates a test may replace, and its clients."""
+
+    def __init__(
+        self, services: Services, folder: Path, subject_token: str, *, demanded: bool = True
+    ) -> None:
+        self.services = services
+        self.folder = folder
+        self.question = Question(subject_token, "inventory", None)
+        self.servers, self.clients = Authority("servers"), Authority("clients")
+        self.demanded = demanded
+        self.material = self.made(self.servers.server())
+        self.listener: GrpcListener = make_listener(services, certificates=lambda: self.material)
+        self.listener.start()
+
+    def made(self, server: Issued) -> Material:
+        return Material(server.pem, server.key_pem, self.clients.pem, self.demanded)
+
+    async def exchange(self, client: Issued | None, authority: Authority | None = None) -> str:
+        tls: dict[str, Any] = {"ca": (authority or self.servers).write(self.folder / "ca.pem")}
+        if client is not None:
+            tls["certificate"], tls["key"] = client.write(self.folder, "client")
+        transport = GrpcExchange(
+            IssuerAccess(
+                url=f"https://localhost:{self.listener.port}",
+                client_id="orders-service",
+                client_secret=self.services.secrets["orders-service"],
+                tls=ClientTls(**tls),
+            )
+        )
+        await transport.open()
+        try:
+            exchanged = await transport.exchange(self.question)
+        except ExchangeUnavailable as error:
+            return error.code
+        finally:
+            await transport.close()
+        return "exchanged" if exchanged.token else "nothing"
+
+    async def serial(self) -> int:
+        """Of the certificate that the listener shows now."""
+        pem = await asyncio.to_thread(
+            ssl.get_server_certificate, ("127.0.0.1", self.listener.port), timeout=5
+        )
+        return x509.load_pem_x509_certificate(pem.encode()).serial_number
+
+
+@pytest.fixture
+async def site(services: Services, subject: dict[str, Any], tmp_path: Path) -> AsyncIterator[Site]:
+    site = Site(services, tmp_path, subject["access_token"])
+    yield site
+    await site.listener.stop()
+
+
+async def test_a_client_certificate_is_demanded(site: Site) -> None:
+    assert await site.exchange(site.clients.client()) == "exchanged"
+    assert await site.exchange(None) == "exchange_failed"
+    assert await site.exchange(Authority("others").client()) == "exchange_failed"
+    assert await site.exchange(site.clients.client(), Authority("others")) == "exchange_failed"
+
+
+async def test_certificates_change_without_a_restart(site: Site) -> None:
+    renewed = site.servers.server()
+    assert await site.serial() != renewed.certificate.serial_number
+    site.material = site.made(renewed)
+    assert await site.serial() == renewed.certificate.serial_number
+    assert await site.exchange(site.clients.client()) == "exchanged"
+    former = site.clients
+    site.clients = Authority("new clients")
+    site.material = site.made(renewed)
+    assert await site.exchange(former.client()) == "exchange_failed"
+    assert await site.exchange(site.clients.client()) == "exchanged"
+
+
+async def test_none_is_asked_for_where_none_is_demanded(
+    services: Services, subject: dict[str, Any], tmp_path: Path
+) -> None:
+    site = Site(services, tmp_path, subject["access_token"], demanded=False)
+    assert await site.exchange(None) == "exchanged"
+    await site.listener.stop()
