@@ -153,6 +153,16 @@ async def test_the_original_token_where_it_may_be_passed_on(services: Services) 
     assert other["aud"] == "search", "a token that is not for it is never passed on"
 
 
+async def test_no_token_is_passed_on_where_the_policy_does_not_say_so(services: Services) -> None:
+    """Not even one that the target would accept."""
+    minted = await services.minter.mint(
+        "loop-service", "loop-service", ["orders", "inventory"], scope="inventory:read"
+    )
+    token = await services.trade(minted.token)
+    assert token != minted.token
+    assert services.claims(token)["aud"] == "inventory"
+
+
 # --- what is refused --------------------------------------------------------------------------
 
 
