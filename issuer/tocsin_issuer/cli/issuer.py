@@ -11,7 +11,6 @@ import typer
 from msgspec import to_builtins
 from rich.table import Table
 
-# DS
 from tocsin_issuer.cli.output import print_table
 from tocsin_issuer.exchange.policy import Target
 from tocsin_issuer.exchange.policy_file import read_policy
