@@ -81,6 +81,10 @@ async def test_where_to_exchange_tokens(place: Path) -> None:
     assert (access.client_id, access.client_secret) == ("orders-service", SECRET)
     assert SECRET not in repr(access)
     written(place, GOOD + EXCHANGE.replace("client_secret_file", "certificate") + 'key = "k"\n')
+    with pytest.raises(ConfigurationError) as caught:
+        agent_file.read(place).exchange_access(place.parent)
+    assert caught.value.code == "credentials_missing"
+    (place.parent / "k").touch(mode=0o600)
     access = agent_file.read(place).exchange_access(place.parent)
     assert (access.client_secret, access.tls.key) == (None, place.parent / "k")
     written(place, GOOD + EXCHANGE)

@@ -150,15 +150,14 @@ class AgentFile(Struct, frozen=True, forbid_unknown_fields=True):
         if section is None:
             raise ConfigurationError("exchange_unset", "the file has no section exchange")
         secret = section.client_secret_file
-        ca, certificate, key = (
-            None if name is None else folder / name
-            for name in (section.ca, section.certificate, section.key)
-        )
+        if section.key is not None:
+            check_credentials(folder / section.key)
+        names = (section.ca, section.certificate, section.key)
         return IssuerAccess(
             url=section.url,
             client_id=section.client_id,
             client_secret=None if secret is None else _secret(folder / secret),
-            tls=ClientTls(ca, certificate, key),
+            tls=ClientTls(*(None if name is None else folder / name for name in names)),
         )
 
 

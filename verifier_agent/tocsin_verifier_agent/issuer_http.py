@@ -18,18 +18,18 @@ class AnswerTooLarge(httpx.StreamError):
 
 
 def new_client(
-    auth: tuple[str, str] | None, tls: ssl.SSLContext | None, timeout_s: float
+    auth: tuple[str, str] | None, tls: ssl.SSLContext, timeout_s: float
 ) -> httpx.AsyncClient:
     """It goes nowhere but where it is sent: no redirects, no proxy of the environment's.
 
-    ``auth`` is a client id and its secret; ``tls`` is None for the machine's own authorities.
+    ``auth`` is a client id and its secret.
     """
     # RFC 6749 section 2.3.1: form-encoded before they are joined by a colon.
     basic = None if auth is None else httpx.BasicAuth(*map(quote_plus, auth))
     return httpx.AsyncClient(
         auth=basic,
         headers=_HEADERS,
-        verify=True if tls is None else tls,
+        verify=tls,
         timeout=timeout_s,
         follow_redirects=False,
         trust_env=False,

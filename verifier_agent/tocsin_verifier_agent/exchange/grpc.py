@@ -13,7 +13,7 @@ from tocsin_schemas.auth_v1.auth_pb2 import ExchangeTokenRequest, ExchangeTokenR
 from tocsin_schemas.auth_v1.auth_pb2_grpc import AuthStub
 from tocsin_schemas.errors import ExchangeRefused, ExchangeUnavailable
 from tocsin_schemas.token_exchange import ACCESS_TOKEN_TYPE
-from tocsin_verifier_agent.client_tls import ClientTls, context_of
+from tocsin_verifier_agent.client_tls import ClientTls
 from tocsin_verifier_agent.exchange.transport import (
     TIMEOUT_S,
     ExchangedToken,
@@ -41,16 +41,16 @@ _OPTIONS: Final = (
 
 
 class GrpcExchange:
-    """An :class:`ExchangeTransport`; the path of ``access.url`` does not count.
+    """An :class:`ExchangeTransport`; the path of ``access.url`` does not count. Certificates are
+    read when it opens.
 
     Raises:
-        ConfigurationError: ``ca_unusable``, ``certificate_unusable``, ``credentials_missing`` or
-            ``credentials_mode``.
+        ConfigurationError: as :meth:`ClientTls.context`.
     """
 
     def __init__(self, access: IssuerAccess) -> None:
         self._access = access
-        context_of(access.tls)  # a file that is wrong shows at once
+        access.tls.context()  # a file that is wrong shows at once
         self._channel: grpc.aio.Channel | None = None
 
     async def open(self) -> None:

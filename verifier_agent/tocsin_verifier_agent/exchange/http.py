@@ -10,7 +10,7 @@ from tocsin_schemas import strict_json
 from tocsin_schemas.errors import EncodingRejected, ExchangeUnavailable
 from tocsin_schemas.token_exchange import ACCESS_TOKEN_TYPE, GRANT_TYPE
 from tocsin_verifier_agent import issuer_http
-from tocsin_verifier_agent.client_tls import context_of
+from tocsin_verifier_agent.client_tls import CurrentTls
 from tocsin_verifier_agent.exchange.transport import (
     TIMEOUT_S,
     ExchangedToken,
@@ -28,13 +28,12 @@ class HttpExchange:
     """An :class:`ExchangeTransport`.
 
     Raises:
-        ConfigurationError: ``ca_unusable``, ``certificate_unusable``, ``credentials_missing`` or
-            ``credentials_mode``.
+        ConfigurationError: as :meth:`ClientTls.context`.
     """
 
     def __init__(self, access: IssuerAccess) -> None:
         self._access = access
-        self._tls = context_of(access.tls)
+        self._tls = CurrentTls(access.tls)
         self._http: httpx.AsyncClient | None = None
 
     async def open(self) -> None:
@@ -42,7 +41,7 @@ class HttpExchange:
         access = self._access
         secret = access.client_secret
         auth = None if secret is None else (access.client_id, secret)
-        self._http = issuer_http.new_client(auth, self._tls, TIMEOUT_S)
+        self._http = issuer_http.new_client(auth, self._tls.context, TIMEOUT_S)
 
     async def close(self) -> None:
         """Give up what is under way."""
@@ -54,6 +53,7 @@ class HttpExchange:
         """Ask the issuer."""
         if self._http is None:
             raise ExchangeUnavailable("exchange_stopped")
+        self._tls.refresh()
         try:
             answer, body = await issuer_http.post_form(
                 self._http, self._access.url, self._form(question)
