@@ -20,6 +20,7 @@ from examples.orders.stock import stock_router
 from tests.e2e.conftest import LEASE_S, Stack
 from tests.support.rejected import rejected
 from tests.support.stack import running_stack
+from tests.verifier_agent.adapters.processes import python, web_server
 from tocsin_issuer.exchange.policy_file import LOOK_S, POLICY_NAME
 from tocsin_schemas.errors import AgentStale, ExchangeRefused
 from tocsin_verifier_agent import Verified, VerifierAgent
@@ -55,9 +56,14 @@ class Site:
         return (await self.exchange.exchange(token, "inventory", ["inventory:read"])).token
 
 
-def add_exchange_section(stack: Stack, transport: str, secret: str) -> Path:
-    """As docs/token-exchange.md says."""
-    (stack.folder / "orders.secret").write_text(secret)
+async def allow_orders(stack: Stack, transport: str) -> Path:
+    """As docs/token-exchange.md says: a client, a policy, a section of the service's file."""
+    body: dict[str, object] = {"client_id": "orders-service", "audiences": ["orders"]}
+    made = await stack.admin("POST", "/admin/clients", body)
+    assert made.status_code == 201, made.text
+    (stack.folder / ".tocsin" / "issuer" / POLICY_NAME).write_text(POLICY)
+    await asyncio.sleep(LOOK_S)
+    (stack.folder / "orders.secret").write_text(made.json()["client_secret"])
     (stack.folder / "orders.secret").chmod(0o600)
     service = stack.development.service
     grpc_port = service._listeners[-1].port  # pyright: ignore[reportPrivateUsage]
@@ -82,10 +88,7 @@ client_secret_file = "orders.secret"
 @asynccontextmanager
 async def running_site(folder: Path, transport: str) -> AsyncIterator[Site]:
     async with running_stack(folder) as stack:
-        (folder / ".tocsin" / "issuer" / POLICY_NAME).write_text(POLICY)
-        secret = await stack.development.service.accounts.clients.create("orders-service", ["x"])
-        await asyncio.sleep(LOOK_S)
-        path = add_exchange_section(stack, transport, secret)
+        path = await allow_orders(stack, transport)
         agents = stack.agent(), stack.agent("inventory")
         exchange = ExchangeClient.from_file(agents[0], path)
         inventory = httpx.AsyncClient(
@@ -176,6 +179,30 @@ async def test_while_every_agent_lags_behind(site: Site) -> None:
     for agent, token in ((site.agents[0], first), (site.agents[1], exchanged)):
         assert await until_live(agent, token) == "session_revoked"
     assert await site.stock(first) == 401
+
+
+async def test_as_processes_of_their_own(tmp_path: Path) -> None:
+    def command(app: str) -> Callable[[int], list[str]]:
+        return lambda port: python("uvicorn", "--log-level", "warning", "--port", str(port), app)
+
+    async with running_stack(tmp_path) as stack, httpx.AsyncClient(timeout=10) as client:
+        await allow_orders(stack, "http")
+        file = str(tmp_path / "inventory.tocsin")
+        async with (
+            web_server(command("examples.inventory.service:app"), stack, TOCSIN_FILE=file) as url,
+            web_server(
+                command("examples.orders.stock_service:app"), stack, INVENTORY_URL=url
+            ) as orders,
+        ):
+            token = (await stack.log_in())["access_token"]
+            headers = {"Authorization": f"Bearer {token}"}
+            answer = await client.get(f"{orders}/orders/stock", headers=headers)
+            assert (answer.status_code, answer.json()["stock"]) == (200, {"bolts": 4000})
+            assert (await stack.post("/v1/logout", token)).status_code == 200
+            async with asyncio.timeout(3):
+                while answer.status_code == 200:
+                    answer = await client.get(f"{orders}/orders/stock", headers=headers)
+            assert answer.status_code == 401
 
 
 async def until_live(agent: VerifierAgent, token: str) -> str:
