@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tocsin_issuer.foreign.named_issuer import foreign_issuer
+from tocsin_issuer.tls.files import TlsFiles
 from tocsin_schemas.errors import ConfigurationError
 from tocsin_schemas.issuer_profile import ForeignIssuer
 
@@ -60,6 +61,9 @@ class IssuerConfig(BaseModel):
     public_port: Port = 8080
     internal_host: Host = "127.0.0.1"
     internal_port: Port = 8081
+    public_tls: TlsFiles | None = None
+    internal_tls: TlsFiles | None = None
+    """Without them a listener speaks plain HTTP: on loopback, or behind a proxy that speaks TLS."""
 
     access_token_life_s: Annotated[int, Field(ge=10, le=3600)] = 600
     max_token_life_s: Annotated[int, Field(ge=10, le=30 * _DAY_S)] = 3600
