@@ -311,11 +311,16 @@ class IssuerService:
             session_absolute_s=config.session_absolute_s,
         )
         internal.include_router(account_router(context, users, endings, AccountList(redis)))
-        for app, host, port in (
-            (create_public_app(context), config.public_host, config.public_port),
-            (internal, config.internal_host, config.internal_port),
+        for app, host, port, tls in (
+            (
+                create_public_app(context),
+                config.public_host,
+                config.public_port,
+                config.public_tls,
+            ),
+            (internal, config.internal_host, config.internal_port, config.internal_tls),
         ):
-            listener = Listener(app, host, port)
+            listener = Listener(app, host, port, tls)
             self._listeners.append(listener)
             self._closing.push_async_callback(listener.stop)
 

@@ -73,8 +73,10 @@ def load(files: TlsFiles) -> TlsMaterial:
         )
     client_ca = None
     if files.client_ca is not None:
-        client_ca = _read(files.client_ca)
-        _certificates(client_ca, files.client_ca, "tls_client_ca_malformed")
+        text = _read(files.client_ca)
+        found = _certificates(text, files.client_ca, "tls_client_ca_malformed")
+        # Without what people write between them, in whatever alphabet.
+        client_ca = b"".join(one.public_bytes(Encoding.PEM) for one in found)
     return TlsMaterial(
         chain,
         key,

@@ -35,7 +35,7 @@ class WatchedTls:
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        self._files = files
+        self.files = files
         self._clock = clock
         self._wall_clock = wall_clock
         self._lock = threading.Lock()
@@ -64,17 +64,17 @@ class WatchedTls:
 
     def _load(self) -> None:
         try:
-            found = material.load(self._files)
+            found = material.load(self.files)
             found.check_dates(self._wall_clock())
         except ConfigurationError as error:
             _log.error("the certificates stay as they were: %s: %s", error.code, error)
             return
         if found != self._material:
             self._material = found
-            _log.info("%s and what goes with it have been read again", self._files.certificate)
+            _log.info("%s and what goes with it have been read again", self.files.certificate)
 
     def _look(self) -> _Stamp:
-        files = self._files
+        files = self.files
         return tuple(
             _stamp_of(path) for path in (files.certificate, files.key, files.client_ca) if path
         )
