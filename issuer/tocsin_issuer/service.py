@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from redis.asyncio import Redis
@@ -62,7 +63,9 @@ from tocsin_schemas.events import KeysetPublished
 from tocsin_schemas.keyset import Keyset
 from tocsin_schemas.signed_document import SignedDocument
 from tocsin_verifier_agent.core.authority import LedgerAuthority
+from tocsin_verifier_agent.core.confirmation import NOT_USED, Certificate
 from tocsin_verifier_agent.core.token_verifier import TokenVerifier
+from tocsin_verifier_agent.core.verified import Verified
 
 START_TIMEOUT_S = 15.0
 _REFRESH_S = 1.0
@@ -293,9 +296,11 @@ class IssuerService:
                 foreign=foreign,
             ),
             keys=keys,
-            verify_admin=self._verifier(LedgerAuthority(self.replica), ours).verify,
-            verify_any=self._verifier(LedgerAuthority(self.replica)).verify,
-            verify_own=self._verifier(OwnAuthority(self.replica)).verify,
+            verify_admin=_with_certificate(self._verifier(LedgerAuthority(self.replica), ours)),
+            verify_any=partial(
+                self._verifier(LedgerAuthority(self.replica)).verify, certificate=NOT_USED
+            ),
+            verify_own=_with_certificate(self._verifier(OwnAuthority(self.replica))),
             readiness=self._readiness,
             bound_s=self._bound_s,
         )
@@ -367,3 +372,7 @@ class IssuerService:
                 await keys.renew_if_due()
             except RedisError as error:
                 _log.warning("keys are not refreshed: %s", type(error).__name__)
+
+
+def _with_certificate(verifier: TokenVerifier) -> Callable[[str, Certificate], Verified]:
+    return lambda token, certificate: verifier.verify(token, certificate=certificate)
