@@ -18,6 +18,7 @@ import pytest
 from tests.support.endpoint import ACTIVE, INACTIVE, Asked, Endpoint, Script, Write, says, served
 from tocsin_schemas.errors import AgentStale, ConfigurationError, TocsinError, TokenRejected
 from tocsin_verifier_agent import VerifierAgent, introspection
+from tocsin_verifier_agent.client_tls import ClientTls
 from tocsin_verifier_agent.introspection import IntrospectionClient, Introspector
 from tocsin_verifier_agent.meters import Meters
 from tocsin_verifier_agent.testing import LocalIssuer
@@ -387,7 +388,7 @@ def test_a_ca_that_is_none(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         ca.write_bytes(content)
     wrong = IntrospectionClient(
-        url="https://issuer.example/", client_id="a", client_secret=SECRET, ca=ca
+        url="https://issuer.example/", client_id="a", client_secret=SECRET, tls=ClientTls(ca)
     )
     with pytest.raises(ConfigurationError) as caught:
         Introspector(wrong, Meters())

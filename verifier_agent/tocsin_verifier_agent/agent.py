@@ -436,7 +436,7 @@ def _introspection(parsed: agent_file.AgentFile, folder: Path) -> IntrospectionC
         url=section.url,
         client_id=section.client_id,
         client_secret=parsed.introspection_secret(folder),
-        ca=None if section.ca is None else folder / section.ca,
+        tls=parsed.introspection_tls(folder),
     )
 
 

@@ -19,6 +19,7 @@ from tocsin_revocation_bus.jetstream.connection import BusAddress, check_credent
 from tocsin_schemas.errors import ConfigurationError
 from tocsin_schemas.keyset import Thumbprint
 from tocsin_verifier_agent import endpoint
+from tocsin_verifier_agent.client_tls import ClientTls
 from tocsin_verifier_agent.core.leniency import OnStale
 
 FILE_VARIABLE = "TOCSIN_FILE"
@@ -65,12 +66,16 @@ class IssuerSection(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class IntrospectionSection(Struct, frozen=True, forbid_unknown_fields=True):
-    """Where to ask about tokens, and as whom. The secret is in a file of its own, mode 600."""
+    """Where to ask about tokens, and as whom: by a secret in a file of its own, mode 600, or by a
+    certificate and its key (RFC 8705), or by a secret over a connection that takes a certificate.
+    """
 
     url: Annotated[str, Meta(min_length=1, max_length=1024)]
     client_id: Name
-    client_secret_file: PathName
+    client_secret_file: PathName | None = None
     ca: PathName | None = None
+    certificate: PathName | None = None
+    key: PathName | None = None
 
 
 class AgentFile(Struct, frozen=True, forbid_unknown_fields=True):
@@ -110,7 +115,7 @@ class AgentFile(Struct, frozen=True, forbid_unknown_fields=True):
         return {section.issuer: frozenset(section.audiences) for section in self.issuers}
 
     def introspection_secret(self, folder: Path) -> str:
-        """The secret to ask with; ``introspection`` must be there.
+        """The secret to ask with, empty where there is none; ``introspection`` must be there.
 
         Raises:
             ConfigurationError: ``credentials_missing``, ``credentials_mode`` or
@@ -118,6 +123,8 @@ class AgentFile(Struct, frozen=True, forbid_unknown_fields=True):
         """
         if self.introspection is None:
             raise ConfigurationError("file_malformed", "the file has no section introspection")
+        if self.introspection.client_secret_file is None:
+            return ""
         path = folder / self.introspection.client_secret_file
         check_credentials(path)
         try:
@@ -127,6 +134,20 @@ class AgentFile(Struct, frozen=True, forbid_unknown_fields=True):
         if not secret or not secret.isprintable():
             raise ConfigurationError("credentials_malformed", f"{path}: no secret in one line")
         return secret
+
+    def introspection_tls(self, folder: Path) -> ClientTls:
+        """The certificate files to ask with; the key is closed to others.
+
+        Raises:
+            ConfigurationError: ``credentials_missing`` or ``credentials_mode``.
+        """
+        section = self.introspection
+        if section is None:
+            return ClientTls()
+        if section.key is not None:
+            check_credentials(folder / section.key)
+        names = (section.ca, section.certificate, section.key)
+        return ClientTls(*(None if name is None else folder / name for name in names))
 
 
 def path_from_environment() -> Path:
@@ -179,6 +200,11 @@ def _contradiction(parsed: AgentFile) -> str | None:
         wrong = endpoint.fault_of(parsed.introspection.url)
         if wrong is not None:
             return f"introspection.url {wrong}"
+        section = parsed.introspection
+        if (section.certificate is None) != (section.key is None):
+            return "introspection.certificate and introspection.key come together"
+        if section.client_secret_file is None and section.certificate is None:
+            return "introspection needs client_secret_file, or certificate and key"
     elif parsed.policy.on_stale == "introspect":
         return 'on_stale = "introspect" needs a section introspection'
     return None

@@ -8,12 +8,10 @@ kept.
 from __future__ import annotations
 
 import asyncio
-import ssl
 import threading
 from collections.abc import Iterable
 from concurrent.futures import Future
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import quote_plus
 
@@ -28,6 +26,7 @@ from tocsin_schemas.errors import (
     TokenRejected,
 )
 from tocsin_verifier_agent import endpoint
+from tocsin_verifier_agent.client_tls import ClientTls, CurrentTls
 from tocsin_verifier_agent.meters import Meters
 
 TIMEOUT_S = 2.0
@@ -41,18 +40,24 @@ Outcome = Literal["active", "inactive", "failed", "busy", "stopped"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntrospectionClient:
-    """Where the endpoint is, and the client that asks. ``ca`` is a file of PEM certificates.
+    """Where the endpoint is, and the client that asks: by its secret, or without one by the
+    certificate in ``tls`` (RFC 8705).
 
     Raises:
-        ConfigurationError: ``introspection_url`` where a token must not be sent there.
+        ConfigurationError: ``introspection_url`` where a token must not be sent there, or
+            ``introspection_client`` where there is nothing to show who asks.
     """
 
     url: str
     client_id: str
-    client_secret: str
-    ca: Path | None = None
+    client_secret: str = ""
+    tls: ClientTls = field(default_factory=ClientTls)
 
     def __post_init__(self) -> None:
+        if not self.client_secret and self.tls.certificate is None:
+            raise ConfigurationError(
+                "introspection_client", "the introspection client needs a secret or a certificate"
+            )
         fault = endpoint.fault_of(self.url)
         if fault is not None:
             raise ConfigurationError("introspection_url", f"the introspection URL {fault}")
@@ -65,13 +70,13 @@ class Introspector:
     """Asks on one event loop, for callers on any thread.
 
     Raises:
-        ConfigurationError: ``ca_unusable`` where ``client.ca`` is no file of certificates.
+        ConfigurationError: as :meth:`ClientTls.context` of ``client.tls``.
     """
 
     def __init__(self, client: IntrospectionClient, meters: Meters) -> None:
         self._client = client
         self._meters = meters
-        self._tls = _tls_of(client)
+        self._tls = CurrentTls(client.tls)
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._http: httpx.AsyncClient | None = None
@@ -80,12 +85,10 @@ class Introspector:
 
     async def start(self) -> None:
         """Ask on this event loop from now on."""
-        client = self._client
         self._http = httpx.AsyncClient(
-            # RFC 6749 section 2.3.1: form-encoded before they are joined by a colon.
-            auth=httpx.BasicAuth(quote_plus(client.client_id), quote_plus(client.client_secret)),
+            auth=_auth_of(self._client),
             headers=_HEADERS,
-            verify=True if self._tls is None else self._tls,
+            verify=self._tls.context,
             timeout=TIMEOUT_S,
             follow_redirects=False,
             trust_env=False,
@@ -196,7 +199,10 @@ class Introspector:
             self._settle(futures, outcome)
 
     async def _active(self, http: httpx.AsyncClient, token: str) -> bool:
+        self._tls.refresh()
         form = {"token": token, "token_type_hint": "access_token"}
+        if not self._client.client_secret:
+            form["client_id"] = self._client.client_id  # RFC 8705 section 2.1
         async with http.stream("POST", self._client.url, data=form) as answer:
             if answer.status_code != 200:
                 raise _NoAnswer
@@ -215,12 +221,8 @@ class _NoAnswer(Exception):
     """What came back is no answer to the question."""
 
 
-def _tls_of(client: IntrospectionClient) -> ssl.SSLContext | None:
-    if client.ca is None:
+def _auth_of(client: IntrospectionClient) -> httpx.Auth | None:
+    """RFC 6749 section 2.3.1: form-encoded before they are joined by a colon."""
+    if not client.client_secret:
         return None
-    try:
-        return ssl.create_default_context(cafile=str(client.ca))
-    except (OSError, ValueError):  # ssl.SSLError is an OSError
-        raise ConfigurationError(
-            "ca_unusable", f"{client.ca}: not a file of PEM certificates"
-        ) from None
+    return httpx.BasicAuth(quote_plus(client.client_id), quote_plus(client.client_secret))
