@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
 
 def of_scope(scope: Mapping[str, Any]) -> bytes | None:
     """By the ASGI TLS extension, in DER; uvicorn has it with `tocsin_verifier_agent.uvicorn`.
@@ -43,8 +46,11 @@ def of_grpc(context: Any) -> bytes | None:
 
 @lru_cache(256)
 def of_pem(text: str) -> bytes | None:
-    """The DER in a PEM text, or None. All requests of a connection come with the same text."""
+    """The DER of the one certificate in a PEM text, or None. All requests of a connection come with
+    the same text.
+    """
     try:
-        return ssl.PEM_cert_to_DER_cert(text.strip())
-    except ValueError:
+        (found,) = x509.load_pem_x509_certificates(text.encode())
+    except ValueError:  # none, several, or nonsense
         return None
+    return found.public_bytes(Encoding.DER)
