@@ -31,8 +31,9 @@ from tocsin_schemas.confirmation import thumbprint
 from tocsin_verifier_agent.adapters import peer
 from tocsin_verifier_agent.asgi import TocsinMiddleware
 from tocsin_verifier_agent.grpc import AioTocsinInterceptor, Needs, TocsinInterceptor
-from tocsin_verifier_agent.uvicorn import TlsHttp, TlsWebSocket, _WithTls
+from tocsin_verifier_agent.uvicorn import TlsHttp, _WithTls
 
+OURS = "tocsin_verifier_agent.uvicorn"
 AUTHORITY = Authority()
 LISTENER, MINE, OTHERS = (
     AUTHORITY.server(),
@@ -152,7 +153,8 @@ async def test_a_websocket_is_the_holders_too(files: Path) -> None:
             writer.close()
         return True
 
-    async with served_by_uvicorn(files, http=TlsHttp, ws=TlsWebSocket) as port:
+    named = {"http": f"{OURS}:TlsHttp", "ws": f"{OURS}:TlsWebSocket"}  # as on the command line
+    async with served_by_uvicorn(files, **named) as port:
         assert await opened(port, "mine")
         assert not await opened(port, "others")
     async with served_by_uvicorn(files, http=TlsHttp) as port:
