@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tocsin_issuer.foreign.named_issuer import foreign_issuer
+from tocsin_issuer.tls.files import TlsFiles
 from tocsin_schemas.errors import ConfigurationError
 from tocsin_schemas.issuer_profile import ForeignIssuer
 
@@ -62,7 +63,13 @@ class IssuerConfig(BaseModel):
     internal_port: Port = 8081
     grpc_host: Host = "127.0.0.1"
     grpc_port: Port | None = None
-    """The token exchange over gRPC; without a port there is none."""
+    """The token exchange over gRPC, with the certificates of the internal listener; without a port
+    there is none. gRPC asks every client for a certificate or none.
+    """
+
+    public_tls: TlsFiles | None = None
+    internal_tls: TlsFiles | None = None
+    """Without them a listener speaks plain HTTP: on loopback, or behind a proxy that speaks TLS."""
 
     access_token_life_s: Annotated[int, Field(ge=10, le=3600)] = 600
     max_token_life_s: Annotated[int, Field(ge=10, le=30 * _DAY_S)] = 3600

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from redis.asyncio import Redis
@@ -54,6 +55,7 @@ from tocsin_issuer.store.passwords import Passwords
 from tocsin_issuer.store.register import Register
 from tocsin_issuer.store.revocations import Revocations
 from tocsin_issuer.store.users import UserStore
+from tocsin_issuer.tls.watch import WatchedTls
 from tocsin_revocation_bus.clocks import lease_clock, wall_clock
 from tocsin_revocation_bus.core.replica import AgentState, Replica
 from tocsin_revocation_bus.core.trust import PinnedRoots, Trust
@@ -66,7 +68,9 @@ from tocsin_schemas.events import KeysetPublished
 from tocsin_schemas.keyset import Keyset
 from tocsin_schemas.signed_document import SignedDocument
 from tocsin_verifier_agent.core.authority import LedgerAuthority
+from tocsin_verifier_agent.core.confirmation import NOT_USED, Certificate
 from tocsin_verifier_agent.core.token_verifier import TokenVerifier
+from tocsin_verifier_agent.core.verified import Verified
 
 START_TIMEOUT_S = 15.0
 _REFRESH_S = 1.0
@@ -297,9 +301,11 @@ class IssuerService:
                 foreign=foreign,
             ),
             keys=keys,
-            verify_admin=self._verifier(LedgerAuthority(self.replica), ours).verify,
-            verify_any=self._verifier(LedgerAuthority(self.replica)).verify,
-            verify_own=self._verifier(OwnAuthority(self.replica)).verify,
+            verify_admin=_with_certificate(self._verifier(LedgerAuthority(self.replica), ours)),
+            verify_any=partial(
+                self._verifier(LedgerAuthority(self.replica)).verify, certificate=NOT_USED
+            ),
+            verify_own=_with_certificate(self._verifier(OwnAuthority(self.replica))),
             readiness=self._readiness,
             bound_s=self._bound_s,
         )
@@ -315,14 +321,23 @@ class IssuerService:
             session_absolute_s=config.session_absolute_s,
         )
         internal.include_router(account_router(context, users, endings, AccountList(redis)))
-        for app, host, port in (
-            (create_public_app(context), config.public_host, config.public_port),
-            (internal, config.internal_host, config.internal_port),
+        for app, host, port, tls in (
+            (
+                create_public_app(context),
+                config.public_host,
+                config.public_port,
+                config.public_tls,
+            ),
+            (internal, config.internal_host, config.internal_port, config.internal_tls),
         ):
-            self._will_open(Listener(app, host, port))
+            self._will_open(Listener(app, host, port, tls))
         if config.grpc_port is not None:
             servicer = ExchangeServicer(context, token_exchange(context, policy.current))
-            self._will_open(GrpcListener(servicer, config, config.grpc_host, config.grpc_port))
+            files = config.internal_tls
+            shown = None if files is None else WatchedTls(files).current
+            self._will_open(
+                GrpcListener(servicer, config, config.grpc_host, config.grpc_port, shown)
+            )
 
     def _will_open(self, listener: Listener | GrpcListener) -> None:
         self._listeners.append(listener)
@@ -371,3 +386,7 @@ class IssuerService:
                 await keys.renew_if_due()
             except RedisError as error:
                 _log.warning("keys are not refreshed: %s", type(error).__name__)
+
+
+def _with_certificate(verifier: TokenVerifier) -> Callable[[str, Certificate], Verified]:
+    return lambda token, certificate: verifier.verify(token, certificate=certificate)

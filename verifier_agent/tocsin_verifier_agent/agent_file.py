@@ -66,29 +66,29 @@ class IssuerSection(Struct, frozen=True, forbid_unknown_fields=True):
     audiences: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=32)]
 
 
-class IntrospectionSection(Struct, frozen=True, forbid_unknown_fields=True):
-    """Where to ask about tokens, and as whom. The secret is in a file of its own, mode 600."""
-
-    url: Annotated[str, Meta(min_length=1, max_length=1024)]
-    client_id: Name
-    client_secret_file: PathName
-    ca: PathName | None = None
-
-
-class ExchangeSection(Struct, frozen=True, forbid_unknown_fields=True):
-    """Where callers' tokens are exchanged for those of other services, and as whom.
-
-    ``url`` is that of the token endpoint, or ``https://host:port`` of the gRPC listener. A client
-    without a secret is known by its certificate. Secret and key are files of mode 600.
+class ClientSection(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where to ask the issuer, and as whom: by a secret in a file of its own, mode 600, or by a
+    certificate and its key (RFC 8705), or by a secret over a connection that takes a certificate.
     """
 
     url: Annotated[str, Meta(min_length=1, max_length=1024)]
     client_id: Name
-    transport: Literal["http", "grpc"] = "http"
     client_secret_file: PathName | None = None
     ca: PathName | None = None
     certificate: PathName | None = None
     key: PathName | None = None
+
+
+class IntrospectionSection(ClientSection, frozen=True, forbid_unknown_fields=True):
+    """About tokens."""
+
+
+class ExchangeSection(ClientSection, frozen=True, forbid_unknown_fields=True):
+    """For tokens of other services in exchange for callers'. ``url`` is that of the token endpoint,
+    or ``https://host:port`` of the gRPC listener.
+    """
+
+    transport: Literal["http", "grpc"] = "http"
 
 
 class AgentFile(Struct, frozen=True, forbid_unknown_fields=True):
@@ -129,7 +129,7 @@ class AgentFile(Struct, frozen=True, forbid_unknown_fields=True):
         return {section.issuer: frozenset(section.audiences) for section in self.issuers}
 
     def introspection_secret(self, folder: Path) -> str:
-        """The secret to ask with; ``introspection`` must be there.
+        """The secret to ask with, empty where there is none; ``introspection`` must be there.
 
         Raises:
             ConfigurationError: ``credentials_missing``, ``credentials_mode`` or
@@ -137,7 +137,7 @@ class AgentFile(Struct, frozen=True, forbid_unknown_fields=True):
         """
         if self.introspection is None:
             raise ConfigurationError("file_malformed", "the file has no section introspection")
-        return _secret(folder / self.introspection.client_secret_file)
+        return _secret_of(self.introspection, folder) or ""
 
     def exchange_access(self, folder: Path) -> IssuerAccess:
         """Where to exchange tokens, and as whom.
@@ -149,16 +149,21 @@ class AgentFile(Struct, frozen=True, forbid_unknown_fields=True):
         section = self.exchange
         if section is None:
             raise ConfigurationError("exchange_unset", "the file has no section exchange")
-        secret = section.client_secret_file
-        if section.key is not None:
-            check_credentials(folder / section.key)
-        names = (section.ca, section.certificate, section.key)
         return IssuerAccess(
             url=section.url,
             client_id=section.client_id,
-            client_secret=None if secret is None else _secret(folder / secret),
-            tls=ClientTls(*(None if name is None else folder / name for name in names)),
+            client_secret=_secret_of(section, folder),
+            tls=_tls_of(section, folder),
         )
+
+    def introspection_tls(self, folder: Path) -> ClientTls:
+        """The certificate files to ask with; the key is closed to others.
+
+        Raises:
+            ConfigurationError: ``credentials_missing`` or ``credentials_mode``.
+        """
+        section = self.introspection
+        return ClientTls() if section is None else _tls_of(section, folder)
 
 
 def path_from_environment() -> Path:
@@ -207,29 +212,38 @@ def _contradiction(parsed: AgentFile) -> str | None:
         return "roots.threshold cannot be met"
     if len(set(issuers)) != len(issuers):
         return "an issuer stands twice"
-    if parsed.introspection is not None:
-        wrong = endpoint.fault_of(parsed.introspection.url)
-        if wrong is not None:
-            return f"introspection.url {wrong}"
-    elif parsed.policy.on_stale == "introspect":
+    sections = {"introspection": parsed.introspection, "exchange": parsed.exchange}
+    for name, section in sections.items():
+        fault = None if section is None else _fault_of(name, section)
+        if fault is not None:
+            return fault
+    if parsed.introspection is None and parsed.policy.on_stale == "introspect":
         return 'on_stale = "introspect" needs a section introspection'
-    if parsed.exchange is not None:
-        return _contradiction_of(parsed.exchange)
     return None
 
 
-def _contradiction_of(exchange: ExchangeSection) -> str | None:
-    wrong = endpoint.fault_of(exchange.url)
+def _fault_of(name: str, section: ClientSection) -> str | None:
+    wrong = endpoint.fault_of(section.url)
     if wrong is not None:
-        return f"exchange.url {wrong}"
-    if (exchange.certificate is None) is not (exchange.key is None):
-        return "exchange.certificate and exchange.key go together"
-    if exchange.client_secret_file is None and exchange.certificate is None:
-        return "exchange needs a client_secret_file or a certificate"
+        return f"{name}.url {wrong}"
+    if (section.certificate is None) != (section.key is None):
+        return f"{name}.certificate and {name}.key come together"
+    if section.client_secret_file is None and section.certificate is None:
+        return f"{name} needs client_secret_file, or certificate and key"
     return None
 
 
-def _secret(path: Path) -> str:
+def _tls_of(section: ClientSection, folder: Path) -> ClientTls:
+    if section.key is not None:
+        check_credentials(folder / section.key)
+    names = (section.ca, section.certificate, section.key)
+    return ClientTls(*(None if name is None else folder / name for name in names))
+
+
+def _secret_of(section: ClientSection, folder: Path) -> str | None:
+    if section.client_secret_file is None:
+        return None
+    path = folder / section.client_secret_file
     check_credentials(path)
     try:
         secret = _read_bounded(path, MAX_SECRET_BYTES).decode("utf-8").strip()

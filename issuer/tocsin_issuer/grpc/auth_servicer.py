@@ -14,6 +14,7 @@ from tocsin_issuer.http.context import IssuerContext
 from tocsin_schemas.auth_v1.auth_pb2 import ExchangeTokenRequest, ExchangeTokenResponse
 from tocsin_schemas.auth_v1.auth_pb2_grpc import AuthServicer
 from tocsin_schemas.token_exchange import ACCESS_TOKEN_TYPE
+from tocsin_verifier_agent.adapters import peer
 
 
 class ExchangeServicer(AuthServicer):
@@ -39,7 +40,9 @@ class ExchangeServicer(AuthServicer):
         self, request: ExchangeTokenRequest, context: grpc.aio.ServicerContext
     ) -> ExchangeTokenResponse:
         form = _form_of(request)
-        client = await authenticate(self._context, _authorization(context), form)
+        client = await authenticate(
+            self._context, _authorization(context), form, peer.of_grpc(context)
+        )
         if client is None:
             raise invalid_client()
         exchanged = await self._exchange.exchange(client, ExchangeRequest.from_form(form))

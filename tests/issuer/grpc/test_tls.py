@@ -15,12 +15,22 @@ from cryptography import x509
 from tests.issuer.grpc.conftest import make_listener
 from tests.issuer.http.exchange_services import Services
 from tests.support.certificates import Authority, Issued
+from tocsin_issuer.exchange import policy
 from tocsin_issuer.grpc.listener import GrpcListener
-from tocsin_schemas.errors import ExchangeUnavailable
+from tocsin_issuer.tls.certificate_name import CertificateName
+from tocsin_schemas.confirmation import thumbprint
+from tocsin_schemas.errors import ExchangeRefused, ExchangeUnavailable
 from tocsin_verifier_agent.client_tls import ClientTls
 from tocsin_verifier_agent.exchange.grpc import GrpcExchange
 from tocsin_verifier_agent.exchange.transport import Question
 from tocsin_verifier_agent.issuer_access import IssuerAccess
+
+CERTIFIED = "certified-service"
+POLICY = b"""
+[clients.certified-service]
+receives = ["orders"]
+[clients.certified-service.targets.inventory]
+"""
 
 
 @dataclass(frozen=True)
@@ -49,26 +59,33 @@ class Site:
     def made(self, server: Issued) -> Material:
         return Material(server.pem, server.key_pem, self.clients.pem, self.demanded)
 
-    async def exchange(self, client: Issued | None, authority: Authority | None = None) -> str:
+    async def exchange(
+        self,
+        client: Issued | None,
+        authority: Authority | None = None,
+        *,
+        by_certificate: bool = False,
+    ) -> str:
+        """What is exchanged, or the code of why not; as one client, or the other."""
         tls: dict[str, Any] = {"ca": (authority or self.servers).write(self.folder / "ca.pem")}
         if client is not None:
             tls["certificate"], tls["key"] = client.write(self.folder, "client")
         transport = GrpcExchange(
             IssuerAccess(
                 url=f"https://localhost:{self.listener.port}",
-                client_id="orders-service",
-                client_secret=self.services.secrets["orders-service"],
+                client_id=CERTIFIED if by_certificate else "orders-service",
+                client_secret=None if by_certificate else self.services.secrets["orders-service"],
                 tls=ClientTls(**tls),
             )
         )
         await transport.open()
         try:
-            exchanged = await transport.exchange(self.question)
-        except ExchangeUnavailable as error:
+            self.exchanged = await transport.exchange(self.question)
+        except (ExchangeUnavailable, ExchangeRefused) as error:
             return error.code
         finally:
             await transport.close()
-        return "exchanged" if exchanged.token else "nothing"
+        return "exchanged"
 
     async def serial(self) -> int:
         """Of the certificate that the listener shows now."""
@@ -90,6 +107,21 @@ async def test_a_client_certificate_is_demanded(site: Site) -> None:
     assert await site.exchange(None) == "exchange_failed"
     assert await site.exchange(Authority("others").client()) == "exchange_failed"
     assert await site.exchange(site.clients.client(), Authority("others")) == "exchange_failed"
+
+
+async def test_a_client_is_known_by_its_certificate(site: Site) -> None:
+    """RFC 8705: by its name in it, and the token that it gets is bound to it."""
+    await site.services.issuer.clients.create_with_certificate(
+        CERTIFIED, ["orders"], name=CertificateName.parse("subject_dn", "CN=certified")
+    )
+    site.services.policy = policy.parse(POLICY, "the test's")
+    certified = site.clients.client("certified")
+    assert await site.exchange(certified, by_certificate=True) == "exchanged"
+    verifier = site.services.issuer.of_any_audience
+    verified = verifier.verify(site.exchanged.token, certificate=certified.der)
+    assert verified.bound_to == thumbprint(certified.der)
+    other = site.clients.client("another")
+    assert await site.exchange(other, by_certificate=True) == "invalid_client"
 
 
 async def test_certificates_change_without_a_restart(site: Site) -> None:

@@ -338,6 +338,28 @@ async def test_an_answer_to_another_question_is_not_handed_on(
     assert await code(exchange, issuer.mint()) == expected, "the original may be passed on"
 
 
+async def test_tokens_that_are_bound_to_certificates(
+    issuer: LocalIssuer, transport: Held, exchange: ExchangeClient
+) -> None:
+    """The caller must have shown the one; the other is our own, which inventory will see."""
+    callers, ours = base64url.encode(b"c" * 32), base64url.encode(b"o" * 32)
+
+    async def answer(question: Question) -> ExchangedToken:
+        transport.asked.append(question.audience)
+        token = issuer.mint(aud=INVENTORY, cnf={"x5t#S256": ours})
+        return ExchangedToken(token, frozenset(), 300)
+
+    transport.exchange = answer  # type: ignore[method-assign]
+    token = issuer.mint(cnf={"x5t#S256": callers})
+    assert await code(exchange, token) == "TokenRejected certificate_missing"
+    assert await code(exchange, token, certificate=ours) == "TokenRejected certificate_other"
+    assert transport.asked == []
+    for _ in range(2):
+        assert await code(exchange, token, certificate=callers) == "exchanged"
+    assert transport.asked == [INVENTORY]
+    assert await code(exchange, token) == "TokenRejected certificate_missing"
+
+
 async def test_no_token_in_a_log_or_an_error(
     issuer: LocalIssuer,
     transport: Held,

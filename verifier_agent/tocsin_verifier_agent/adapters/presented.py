@@ -17,6 +17,7 @@ from tocsin_schemas.token_exchange import SUBJECT_TOKEN_INVALID
 from tocsin_verifier_agent.adapters import bearer
 from tocsin_verifier_agent.adapters.bearer import Refused
 from tocsin_verifier_agent.authenticator import Authenticator
+from tocsin_verifier_agent.core.confirmation import PeerCertificate
 from tocsin_verifier_agent.core.leniency import OnStale
 from tocsin_verifier_agent.core.verified import Verified
 
@@ -33,7 +34,15 @@ class Presented:
     The strictest demand made so far also holds for a connection that outlives its request.
     """
 
-    __slots__ = ("_agent", "_max_staleness", "_on_stale", "_route", "_token", "_verified")
+    __slots__ = (
+        "_agent",
+        "_certificate",
+        "_max_staleness",
+        "_on_stale",
+        "_route",
+        "_token",
+        "_verified",
+    )
 
     def __init__(
         self,
@@ -41,11 +50,15 @@ class Presented:
         token: str,
         verified: Verified,
         on_stale: OnStale | None = None,
+        certificate: PeerCertificate = None,
     ) -> None:
-        """``on_stale`` is what the middleware does on this path, in place of the agent's file."""
+        """``on_stale`` is what the middleware does on this path, in place of the agent's file;
+        ``certificate`` is what its bearer has shown.
+        """
         self._agent = agent
         self._token = token
         self._verified = verified
+        self._certificate = certificate
         self._route: OnStale | None = on_stale
         self._max_staleness: float | None = None
         self._on_stale: OnStale | None = on_stale
@@ -62,7 +75,9 @@ class Presented:
         self.demand(max_staleness, on_stale)
         if max_staleness is None and on_stale is None:
             on_stale = self._route
-        self._verified = await self._agent.authenticate(self._token, max_staleness, on_stale)
+        self._verified = await self._agent.authenticate(
+            self._token, max_staleness, on_stale, self._certificate
+        )
         return self._verified
 
     def verify_blocking(
@@ -72,7 +87,9 @@ class Presented:
         self.demand(max_staleness, on_stale)
         if max_staleness is None and on_stale is None:
             on_stale = self._route
-        self._verified = self._agent.authenticate_blocking(self._token, max_staleness, on_stale)
+        self._verified = self._agent.authenticate_blocking(
+            self._token, max_staleness, on_stale, self._certificate
+        )
         return self._verified
 
     async def require(
@@ -124,6 +141,7 @@ class Presented:
                 wanted,
                 max_staleness=self._max_staleness,
                 on_stale=self._on_stale,
+                certificate=self._certificate,
             )
         except (TokenRejected, AgentStale) as error:
             raise Refused(bearer.refusal_of(error)) from None
@@ -142,7 +160,9 @@ class Presented:
         Nothing is raised: a connection that cannot be watched must not go on.
         """
         try:
-            return await self._agent.until_refused(self._token, self._max_staleness, self._on_stale)
+            return await self._agent.until_refused(
+                self._token, self._max_staleness, self._on_stale, self._certificate
+            )
         except Exception as error:
             return _unwatched(error)
 
@@ -152,7 +172,9 @@ class Presented:
         Nothing is raised: a stream that cannot be looked at must not go on.
         """
         try:
-            self._agent.authenticate_blocking(self._token, self._max_staleness, self._on_stale)
+            self._agent.authenticate_blocking(
+                self._token, self._max_staleness, self._on_stale, self._certificate
+            )
         except (TokenRejected, AgentStale) as refusal:
             return refusal
         except Exception as error:

@@ -22,6 +22,7 @@ from tocsin_verifier_agent import agent_file
 from tocsin_verifier_agent.agent import VerifierAgent
 from tocsin_verifier_agent.core.access_token import AccessToken
 from tocsin_verifier_agent.core.claims_check import check_audience
+from tocsin_verifier_agent.core.confirmation import NOT_USED, PeerCertificate
 from tocsin_verifier_agent.core.leniency import OnStale
 from tocsin_verifier_agent.core.verified import Verified
 from tocsin_verifier_agent.exchange.cache import Entry, ExchangeCache, Key, key_of
@@ -123,6 +124,7 @@ class ExchangeClient:
         *,
         max_staleness: float | None = None,
         on_stale: OnStale | None = None,
+        certificate: PeerCertificate = None,
     ) -> ExchangedToken:
         """A token for ``audience``, in the name of whom the caller's token is about.
 
@@ -131,7 +133,8 @@ class ExchangeClient:
             audience: the one service that is to accept the new token.
             scopes: a part of what the caller's token and the issuer's policy allow; without it, all
                 of that.
-            max_staleness: seconds; this and ``on_stale`` as for :meth:`VerifierAgent.verify`.
+            max_staleness: seconds; this, ``on_stale`` and ``certificate`` as for
+                :meth:`VerifierAgent.verify`.
 
         Raises:
             TokenRejected: the caller's token is not good (401).
@@ -143,7 +146,8 @@ class ExchangeClient:
         """
         wanted = None if scopes is None else tuple(scopes)
         question = Question(subject_token, audience, wanted)
-        subject = await self._agent.authenticate(subject_token, max_staleness, on_stale)
+        presented = (subject_token, max_staleness, on_stale, certificate)
+        subject = await self._agent.authenticate(*presented)
         key = key_of(question)
         kept = self._cache.get(key, self._clock())
         if kept is not None:
@@ -155,7 +159,7 @@ class ExchangeClient:
                 return kept
         entry = await self._asked(key, question)
         # A rule may have come meanwhile.
-        subject = await self._agent.authenticate(subject_token, max_staleness, on_stale)
+        subject = await self._agent.authenticate(*presented)
         return self._accepted(key, entry, subject, audience, max_staleness)
 
     def _accepted(
@@ -176,7 +180,9 @@ class ExchangeClient:
                 if not subject.unproven:
                     raise
                 # The agent accepts without a proof, so the issuer's word of just now will do.
-                unproven = self._others.verify_unproven(exchanged.token, obey_rules=True)
+                unproven = self._others.verify_unproven(
+                    exchanged.token, obey_rules=True, certificate=NOT_USED
+                )
                 _check_claims(unproven.token, subject, audience)
         except TokenRejected:
             raise ExchangeUnavailable("exchange_answer") from None
@@ -196,7 +202,8 @@ class ExchangeClient:
             AgentStale: nobody can say.
         """
         limit = None if max_staleness is None else max(0, int(max_staleness * 1e9))
-        _check_claims(self._others.verify(exchanged.token, limit).token, subject, audience)
+        verified = self._others.verify(exchanged.token, limit, NOT_USED)
+        _check_claims(verified.token, subject, audience)
 
     # --- requests -------------------------------------------------------------------------------
 
