@@ -60,20 +60,21 @@ class CurrentTls:
         self._stamp = self._look()
         self.context = files.context()
 
-    def refresh(self) -> None:
+    def refresh(self) -> bool:
         """Show in the next handshakes what is on the disk now; the last good one where that is bad
-        or only half there.
+        or only half there. Returns whether it is another one than before.
         """
         files, stamp = self._files, self._look()
         if files.certificate is None or stamp == self._stamp:
-            return
+            return False
         self._stamp = stamp
         try:
             files.context()  # a context that takes half of a pair has lost what it had
         except ConfigurationError as error:
             _log.error("the certificate stays as it was: %s: %s", error.code, error)
-            return
+            return False
         self.context.load_cert_chain(files.certificate, files.key, password=_no_password)
+        return True
 
     def _look(self) -> tuple[int, ...]:
         found: list[int] = []

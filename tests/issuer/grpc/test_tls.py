@@ -22,7 +22,7 @@ from tocsin_schemas.confirmation import thumbprint
 from tocsin_schemas.errors import ExchangeRefused, ExchangeUnavailable
 from tocsin_verifier_agent.client_tls import ClientTls
 from tocsin_verifier_agent.exchange.grpc import GrpcExchange
-from tocsin_verifier_agent.exchange.transport import Question
+from tocsin_verifier_agent.exchange.transport import ExchangedToken, Question
 from tocsin_verifier_agent.issuer_access import IssuerAccess
 
 CERTIFIED = "certified-service"
@@ -66,18 +66,8 @@ class Site:
         *,
         by_certificate: bool = False,
     ) -> str:
-        """What is exchanged, or the code of why not; as one client, or the other."""
-        tls: dict[str, Any] = {"ca": (authority or self.servers).write(self.folder / "ca.pem")}
-        if client is not None:
-            tls["certificate"], tls["key"] = client.write(self.folder, "client")
-        transport = GrpcExchange(
-            IssuerAccess(
-                url=f"https://localhost:{self.listener.port}",
-                client_id=CERTIFIED if by_certificate else "orders-service",
-                client_secret=None if by_certificate else self.services.secrets["orders-service"],
-                tls=ClientTls(**tls),
-            )
-        )
+        """``exchanged``, or the code of why not; as one client, or the other."""
+        transport = self.transport(client, authority, by_certificate=by_certificate)
         await transport.open()
         try:
             self.exchanged = await transport.exchange(self.question)
@@ -86,6 +76,36 @@ class Site:
         finally:
             await transport.close()
         return "exchanged"
+
+    def transport(
+        self,
+        client: Issued | None,
+        authority: Authority | None = None,
+        *,
+        by_certificate: bool = False,
+    ) -> GrpcExchange:
+        tls: dict[str, Any] = {"ca": (authority or self.servers).write(self.folder / "ca.pem")}
+        if client is not None:
+            tls["certificate"], tls["key"] = client.write(self.folder, "client")
+        return GrpcExchange(
+            IssuerAccess(
+                url=f"https://localhost:{self.listener.port}",
+                client_id=CERTIFIED if by_certificate else "orders-service",
+                client_secret=None if by_certificate else self.services.secrets["orders-service"],
+                tls=ClientTls(**tls),
+            )
+        )
+
+    async def register_certified(self) -> None:
+        name = CertificateName.parse("subject_dn", "CN=certified")
+        await self.services.issuer.clients.create_with_certificate(CERTIFIED, ["orders"], name=name)
+        self.services.policy = policy.parse(POLICY, "the test's")
+
+    def check_bound(self, exchanged: ExchangedToken, issued: Issued) -> None:
+        """It is bound to that certificate and no other."""
+        verifier = self.services.issuer.of_any_audience
+        verified = verifier.verify(exchanged.token, certificate=issued.der)
+        assert verified.bound_to == thumbprint(issued.der)
 
     async def serial(self) -> int:
         """Of the certificate that the listener shows now."""
@@ -111,17 +131,25 @@ async def test_a_client_certificate_is_demanded(site: Site) -> None:
 
 async def test_a_client_is_known_by_its_certificate(site: Site) -> None:
     """RFC 8705: by its name in it, and the token that it gets is bound to it."""
-    await site.services.issuer.clients.create_with_certificate(
-        CERTIFIED, ["orders"], name=CertificateName.parse("subject_dn", "CN=certified")
-    )
-    site.services.policy = policy.parse(POLICY, "the test's")
-    certified = site.clients.client("certified")
+    await site.register_certified()
+    certified, other = site.clients.client("certified"), site.clients.client("another")
     assert await site.exchange(certified, by_certificate=True) == "exchanged"
-    verifier = site.services.issuer.of_any_audience
-    verified = verifier.verify(site.exchanged.token, certificate=certified.der)
-    assert verified.bound_to == thumbprint(certified.der)
-    other = site.clients.client("another")
+    site.check_bound(site.exchanged, certified)
     assert await site.exchange(other, by_certificate=True) == "invalid_client"
+
+
+async def test_a_client_shows_its_new_certificate(site: Site, tmp_path: Path) -> None:
+    """A service whose certificate lives for an hour does not restart for the next one."""
+    await site.register_certified()
+    first, renewed = site.clients.client("certified"), site.clients.client("certified")
+    transport = site.transport(first, by_certificate=True)
+    await transport.open()
+    site.check_bound(await transport.exchange(site.question), first)
+    (tmp_path / "client.pem").write_bytes(renewed.pem)
+    site.check_bound(await transport.exchange(site.question), first)  # half of a pair is not shown
+    (tmp_path / "client.key").write_bytes(renewed.key_pem)
+    site.check_bound(await transport.exchange(site.question), renewed)
+    await transport.close()
 
 
 async def test_certificates_change_without_a_restart(site: Site) -> None:

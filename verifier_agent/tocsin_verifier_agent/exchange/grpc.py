@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -13,7 +14,7 @@ from tocsin_schemas.auth_v1.auth_pb2 import ExchangeTokenRequest, ExchangeTokenR
 from tocsin_schemas.auth_v1.auth_pb2_grpc import AuthStub
 from tocsin_schemas.errors import ExchangeRefused, ExchangeUnavailable
 from tocsin_schemas.token_exchange import ACCESS_TOKEN_TYPE
-from tocsin_verifier_agent.client_tls import ClientTls
+from tocsin_verifier_agent.client_tls import ClientTls, CurrentTls
 from tocsin_verifier_agent.exchange.transport import (
     TIMEOUT_S,
     ExchangedToken,
@@ -41,8 +42,8 @@ _OPTIONS: Final = (
 
 
 class GrpcExchange:
-    """An :class:`ExchangeTransport`; the path of ``access.url`` does not count. Certificates are
-    read when it opens.
+    """An :class:`ExchangeTransport`; the path of ``access.url`` does not count. A channel shows the
+    certificate that it was made with, so a new one takes a new channel.
 
     Raises:
         ConfigurationError: as :meth:`ClientTls.context`.
@@ -50,29 +51,38 @@ class GrpcExchange:
 
     def __init__(self, access: IssuerAccess) -> None:
         self._access = access
-        access.tls.context()  # a file that is wrong shows at once
+        self._tls = CurrentTls(access.tls)
         self._channel: grpc.aio.Channel | None = None
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Make ready, in the running event loop."""
+        self._channel = self._new_channel()
+
+    def _new_channel(self) -> grpc.aio.Channel:
         parts = urlsplit(self._access.url)
         target = parts.netloc if parts.port else f"{parts.netloc}:443"
         if parts.scheme == "https":
             credentials = _credentials(self._access.tls)
-            self._channel = grpc.aio.secure_channel(target, credentials, options=_OPTIONS)
-        else:
-            self._channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
+            return grpc.aio.secure_channel(target, credentials, options=_OPTIONS)
+        return grpc.aio.insecure_channel(target, options=_OPTIONS)
 
     async def close(self) -> None:
         """Give up what is under way."""
         channel, self._channel = self._channel, None
         if channel is not None:
             await channel.close()
+        await asyncio.gather(*self._closing)
 
     async def exchange(self, question: Question) -> ExchangedToken:
         """Ask the issuer."""
         if self._channel is None:
             raise ExchangeUnavailable("exchange_stopped")
+        if self._tls.refresh():
+            former, self._channel = self._channel, self._new_channel()
+            closing = asyncio.create_task(former.close(TIMEOUT_S))  # calls under way finish
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
         stub = AuthStub(self._channel)  # type: ignore[no-untyped-call]
         try:
             answer: ExchangeTokenResponse = await stub.ExchangeToken(
