@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ssl
 from asyncio import BaseTransport
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Final
 
@@ -54,12 +55,13 @@ def _telling(app: App, extension: dict[str, Any]) -> App:
 
 
 def _extension(connection: ssl.SSLObject) -> dict[str, Any]:
-    """The certificate was verified in the handshake, or there is none."""
+    """The certificate was verified in the handshake, or there is none, or none that can be read."""
     der = connection.getpeercert(binary_form=True)
     chain, name = [], None
     if der is not None:
-        chain = [ssl.DER_cert_to_PEM_cert(der)]
-        name = x509.load_der_x509_certificate(der).subject.rfc4514_string()
+        with suppress(ValueError):
+            name = x509.load_der_x509_certificate(der).subject.rfc4514_string()
+            chain = [ssl.DER_cert_to_PEM_cert(der)]
     cipher = connection.cipher()
     return {
         "server_cert": None,

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +19,7 @@ from tocsin_issuer.tls.files import TlsFiles
 from tocsin_schemas.errors import ConfigurationError
 
 MAX_FILE_BYTES: Final = 1024 * 1024
-_BEGIN: Final = b"-----BEGIN "
+_BEGIN: Final = b"-----BEGIN CERTIFICATE-----"
 _OPEN: Final = stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH
 
 
@@ -82,15 +80,17 @@ def load(files: TlsFiles) -> TlsMaterial:
         key,
         client_ca,
         demanded=client_ca is not None and files.client_certificate == "required",
-        not_before=_seconds(leaf.not_valid_before_utc),
-        not_after=_seconds(leaf.not_valid_after_utc),
+        not_before=leaf.not_valid_before_utc.timestamp(),
+        not_after=leaf.not_valid_after_utc.timestamp(),
     )
 
 
 def _read(path: Path, *, private: bool = False) -> bytes:
     try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):  # to open a pipe could take for ever
+            raise OSError(0, "not a file")
         with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
             text = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise ConfigurationError("tls_file_unreadable", f"{path}: {error.strerror}") from None
@@ -122,7 +122,3 @@ def _public_key_of(text: bytes, path: Path) -> bytes:
             "tls_key_malformed", f"{path}: not a private key in PEM without a password"
         ) from None
     return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-
-
-def _seconds(when: datetime) -> float:
-    return when.astimezone(UTC).timestamp()

@@ -1,6 +1,7 @@
 """Certificate files: read as one, checked against each other, and kept when new ones are bad."""
 
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,6 +54,11 @@ def _folder(files: TlsFiles) -> None:
     files.key.mkdir()
 
 
+def _pipe(files: TlsFiles) -> None:
+    files.certificate.unlink()
+    os.mkfifo(files.certificate)
+
+
 def _encrypted(files: TlsFiles) -> None:
     secret = BestAvailableEncryption(b"a password")
     files.key.write_bytes(FIRST.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, secret))
@@ -61,6 +67,7 @@ def _encrypted(files: TlsFiles) -> None:
 BROKEN: dict[str, tuple[str, Callable[[TlsFiles], object]]] = {
     "no certificate": ("tls_file_unreadable", lambda files: files.certificate.unlink()),
     "a folder": ("tls_file_unreadable", _folder),
+    "a pipe": ("tls_file_unreadable", _pipe),
     "a huge file": (
         "tls_file_unreadable",
         lambda files: files.certificate.write_bytes(b"x" * (MAX_FILE_BYTES + 1)),
