@@ -3,34 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 import grpc  # type: ignore[import-untyped]
 
-
-class Certificates(Protocol):
-    """PEM texts that belong together; ``client_ca`` are the authorities of clients' certificates.
-
-    ``demanded`` is whether every client must show one. gRPC cannot leave that to the client: where
-    it is not demanded it is not asked for.
-    """
-
-    @property
-    def certificate_chain(self) -> bytes: ...  # noqa: D102
-
-    @property
-    def private_key(self) -> bytes: ...  # noqa: D102
-
-    @property
-    def client_ca(self) -> bytes | None: ...  # noqa: D102
-
-    @property
-    def demanded(self) -> bool: ...  # noqa: D102
+from tocsin_issuer.tls.material import TlsMaterial
 
 
-def server_credentials(current: Callable[[], Certificates]) -> grpc.ServerCredentials:
+def server_credentials(current: Callable[[], TlsMaterial]) -> grpc.ServerCredentials:
     """``current`` is called from gRPC's own threads; it gives the same object until there are new
-    ones. Whether certificates are demanded is decided once.
+    ones. Whether clients' certificates are demanded is decided once. gRPC cannot leave it to the
+    client: where they are not demanded, they are not asked for.
     """
     shown = current()
 
@@ -49,7 +31,7 @@ def server_credentials(current: Callable[[], Certificates]) -> grpc.ServerCreden
     )
 
 
-def _configuration(certificates: Certificates) -> grpc.ServerCertificateConfiguration:
-    pair = (certificates.private_key, certificates.certificate_chain)
-    authorities = certificates.client_ca if certificates.demanded else None
+def _configuration(found: TlsMaterial) -> grpc.ServerCertificateConfiguration:
+    pair = (found.private_key, found.certificate_chain)
+    authorities = found.client_ca if found.demanded else None
     return grpc.ssl_server_certificate_configuration([pair], root_certificates=authorities)

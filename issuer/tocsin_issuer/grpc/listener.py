@@ -12,7 +12,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc  # type: ignore[i
 from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
 
 from tocsin_issuer.config import IssuerConfig
-from tocsin_issuer.grpc.credentials import Certificates, server_credentials
+from tocsin_issuer.grpc.credentials import server_credentials
+from tocsin_issuer.tls.material import TlsMaterial
 from tocsin_schemas.auth_v1.auth_pb2 import DESCRIPTOR
 from tocsin_schemas.auth_v1.auth_pb2_grpc import AuthServicer, add_AuthServicer_to_server
 from tocsin_schemas.errors import ConfigurationError
@@ -44,7 +45,7 @@ class GrpcListener:
         config: IssuerConfig,
         host: str,
         port: int,
-        certificates: Callable[[], Certificates] | None = None,
+        certificates: Callable[[], TlsMaterial] | None = None,
     ) -> None:
         self._server = grpc.aio.server(
             maximum_concurrent_rpcs=MAX_CALLS,
@@ -72,7 +73,7 @@ class GrpcListener:
         except RuntimeError:
             raise ConfigurationError("port_in_use", f"cannot listen on {host}:{port}") from None
 
-    def _bind(self, address: str, certificates: Callable[[], Certificates] | None) -> int:
+    def _bind(self, address: str, certificates: Callable[[], TlsMaterial] | None) -> int:
         port: int
         if certificates is None:
             port = self._server.add_insecure_port(address)

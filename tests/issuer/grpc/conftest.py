@@ -12,9 +12,9 @@ from tests.issuer.http.conftest import everything_is_logged as everything_is_log
 from tests.issuer.http.conftest import issuer as issuer
 from tests.issuer.http.exchange_services import Services, log_in, open_services
 from tocsin_issuer.grpc.auth_servicer import ExchangeServicer
-from tocsin_issuer.grpc.credentials import Certificates
 from tocsin_issuer.grpc.listener import GrpcListener
 from tocsin_issuer.http.exchange_endpoint import token_exchange
+from tocsin_issuer.tls.material import TlsMaterial
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def make_listener(
     services: Services,
     *,
     port: int = 0,
-    certificates: Callable[[], Certificates] | None = None,
+    certificates: Callable[[], TlsMaterial] | None = None,
     **changes: Any,
 ) -> GrpcListener:
     """``changes`` are of the configuration."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,11 @@ from cryptography import x509
 
 from tests.issuer.grpc.conftest import make_listener
 from tests.issuer.http.exchange_services import Services
-from tests.support.certificates import Authority, Issued
+from tests.support.certificates import SERVER, Authority, Issued, name_of
 from tocsin_issuer.exchange import policy
 from tocsin_issuer.grpc.listener import GrpcListener
 from tocsin_issuer.tls.certificate_name import CertificateName
+from tocsin_issuer.tls.material import TlsMaterial
 from tocsin_schemas.confirmation import thumbprint
 from tocsin_schemas.errors import ExchangeRefused, ExchangeUnavailable
 from tocsin_verifier_agent.client_tls import ClientTls
@@ -31,14 +31,6 @@ POLICY = b"""
 receives = ["orders"]
 [clients.certified-service.targets.inventory]
 """
-
-
-@dataclass(frozen=True)
-class Material:
-    certificate_chain: bytes
-    private_key: bytes
-    client_ca: bytes | None
-    demanded: bool
 
 
 class Site:
@@ -56,8 +48,15 @@ class Site:
         self.listener: GrpcListener = make_listener(services, certificates=lambda: self.material)
         self.listener.start()
 
-    def made(self, server: Issued) -> Material:
-        return Material(server.pem, server.key_pem, self.clients.pem, self.demanded)
+    def made(self, server: Issued) -> TlsMaterial:
+        return TlsMaterial(
+            server.pem,
+            server.key_pem,
+            self.clients.pem,
+            self.demanded,
+            not_before=0,
+            not_after=2**40,
+        )
 
     async def exchange(
         self,
@@ -125,7 +124,14 @@ async def site(services: Services, subject: dict[str, Any], tmp_path: Path) -> A
 async def test_a_client_certificate_is_demanded(site: Site) -> None:
     assert await site.exchange(site.clients.client()) == "exchanged"
     assert await site.exchange(None) == "exchange_failed"
-    assert await site.exchange(Authority("others").client()) == "exchange_failed"
+    name = name_of("orders-service")
+    for wrong in (
+        Authority("others").client(),
+        site.clients.issue(name, usage=SERVER),
+        site.clients.issue(name, days=(-2, -1)),
+        site.clients.issue(name, days=(1, 2)),
+    ):
+        assert await site.exchange(wrong) == "exchange_failed"
     assert await site.exchange(site.clients.client(), Authority("others")) == "exchange_failed"
 
 
