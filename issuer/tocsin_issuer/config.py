@@ -109,6 +109,11 @@ class IssuerConfig(BaseModel):
     foreign_least_pause_s: Annotated[float, Field(ge=1.0, le=3600.0)] = 30.0
     """Between two fetches from one foreign issuer, whoever asks for them."""
 
+    audit_log_entries: Annotated[int, Field(ge=1000, le=10_000_000)] = 100_000
+    """How many of what was done the audit log keeps, and how many of what was refused; each takes
+    about 300 bytes.
+    """
+
     max_body_bytes: Annotated[int, Field(ge=1024, le=2**20)] = 16 * 1024
     body_timeout_s: Annotated[float, Field(gt=0.0, le=120.0)] = 10.0
     grpc_timeout_s: Annotated[float, Field(gt=0.0, le=120.0)] = 10.0

@@ -40,6 +40,7 @@ ADMIN_SCOPES = (
     "users:write",
     "clients:read",
     "clients:write",
+    "audit:read",
 )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from fastapi import FastAPI
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -44,6 +45,7 @@ from tocsin_issuer.sequencing.store_guard import GuardedSessions, StoreGuard
 from tocsin_issuer.settings import IssuerSettings
 from tocsin_issuer.store.account_endings import AccountEndings
 from tocsin_issuer.store.account_list import AccountList
+from tocsin_issuer.store.audit_log import AuditLog
 from tocsin_issuer.store.clients import ClientStore
 from tocsin_issuer.store.connection import connect as connect_redis
 from tocsin_issuer.store.cutoffs import Cutoffs
@@ -95,6 +97,7 @@ class IssuerService:
         self._listeners: list[Listener | GrpcListener] = []
         self._failed: asyncio.Future[None] | None = None
         self.accounts: Accounts
+        self.internal_app: FastAPI
         self.keyset: Keyset
         self.replica: Replica
 
@@ -275,6 +278,8 @@ class IssuerService:
         clients = ClientStore(redis)
         ours = frozenset({config.iss, *config.default_audiences})
         self.accounts = Accounts(users, clients)
+        audit_log = AuditLog(redis, max_entries=config.audit_log_entries)
+        self._closing.push_async_callback(audit_log.aclose)
         context = IssuerContext(
             config=config,
             users=users,
@@ -293,6 +298,7 @@ class IssuerService:
             ),
             minter=TokenMinter(keys, Register(redis, config.max_token_life_s), config),
             outbox=self._outbox,
+            audit_log=audit_log,
             cutoffs=Cutoffs(
                 redis,
                 self._outbox,
@@ -310,7 +316,7 @@ class IssuerService:
             bound_s=self._bound_s,
         )
         policy = PolicyFile(self._settings.folder / POLICY_NAME)
-        internal = create_internal_app(context, policy.current)
+        self.internal_app = internal = create_internal_app(context, policy.current)
         internal.include_router(exchange_policy_router(context, policy))
         internal.include_router(issuer_router(context, importer))
         endings = AccountEndings(

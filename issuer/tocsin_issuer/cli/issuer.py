@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import signal
 import time
 from pathlib import Path
@@ -59,7 +60,9 @@ def run() -> None:
     # Here: the service brings web and bus frameworks, which would slow every other command down.
     from tocsin_issuer.service import IssuerService
     from tocsin_issuer.settings import settings_from_environment
+    from tocsin_issuer.store.audit_log import LOGGER
 
+    logging.getLogger(LOGGER).setLevel(logging.INFO)
     asyncio.run(_run(IssuerService(settings_from_environment())))
 
 

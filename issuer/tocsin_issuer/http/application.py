@@ -6,6 +6,7 @@ from starlette.responses import JSONResponse
 from tocsin_issuer.http import errors
 from tocsin_issuer.http.body_limit import BodyLimit
 from tocsin_issuer.http.context import IssuerContext
+from tocsin_issuer.http.request_id import RequestId
 from tocsin_issuer.http.security_headers import SecurityHeaders
 
 
@@ -21,6 +22,7 @@ def create_app(title: str, context: IssuerContext, routers: list[APIRouter]) -> 
         timeout_s=context.config.body_timeout_s,
     )
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(RequestId)
     return app
 
 

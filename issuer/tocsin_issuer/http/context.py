@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from tocsin_issuer.config import IssuerConfig
 from tocsin_issuer.minting import TokenMinter
+from tocsin_issuer.store.audit_log import AuditLog
 from tocsin_issuer.store.clients import ClientStore
 from tocsin_issuer.store.cutoffs import Cutoffs
 from tocsin_issuer.store.outbox import Emission, Outbox
@@ -60,6 +61,7 @@ class IssuerContext:
     cutoffs: Cutoffs
     minter: TokenMinter
     outbox: Outbox
+    audit_log: AuditLog
     keys: KeyAdministration
     verify_admin: Callable[[str, Certificate], Verified]
     verify_any: Callable[[str], Verified]

@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse
 from tocsin_issuer.exchange.exchanger import TokenExchange
 from tocsin_issuer.exchange.policy import ExchangePolicy
 from tocsin_issuer.exchange.request import TARGETS, ExchangeRequest, several_targets
+from tocsin_issuer.http.audited import Draft, about, audited
 from tocsin_issuer.http.client_authentication import authenticate_client, invalid_client
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.http.strict_body import ParameterRepeated, read_form
@@ -33,24 +34,8 @@ def exchange_router(context: IssuerContext, exchange: TokenExchange) -> APIRoute
     @router.post("/oauth/token")
     async def token(request: Request) -> JSONResponse:
         """Trade a caller's token for one with a single audience."""
-        form = await _read(request)
-        client = await authenticate_client(context, request, form)
-        if "grant_type" not in form:
-            raise RequestRejected("invalid_request", "grant_type is missing")
-        if form["grant_type"] != GRANT_TYPE:
-            raise RequestRejected("unsupported_grant_type", "the grant type is not supported here")
-        if client is None:
-            raise invalid_client()
-        exchanged = await exchange.exchange(client, ExchangeRequest.from_form(form))
-        return JSONResponse(
-            {
-                "access_token": exchanged.token,
-                "issued_token_type": ACCESS_TOKEN_TYPE,
-                "token_type": "Bearer",
-                "expires_in": exchanged.expires_in,
-                "scope": " ".join(exchanged.scopes),
-            }
-        )
+        async with audited(context.audit_log, request, Draft("token.exchange")):
+            return await _exchange(context, exchange, request)
 
     return router
 
@@ -62,3 +47,29 @@ async def _read(request: Request) -> dict[str, str]:
         if repeated.names <= TARGETS:
             raise several_targets() from None
         raise
+
+
+async def _exchange(
+    context: IssuerContext, exchange: TokenExchange, request: Request
+) -> JSONResponse:
+    form = await _read(request)
+    client = await authenticate_client(context, request, form)
+    if client is not None:
+        about(client_id=client.client_id)
+    if "grant_type" not in form:
+        raise RequestRejected("invalid_request", "grant_type is missing")
+    if form["grant_type"] != GRANT_TYPE:
+        raise RequestRejected("unsupported_grant_type", "the grant type is not supported here")
+    if client is None:
+        raise invalid_client()
+    exchanged = await exchange.exchange(client, ExchangeRequest.from_form(form))
+    about(actor=exchanged.sub, target=exchanged.audience)
+    return JSONResponse(
+        {
+            "access_token": exchanged.token,
+            "issued_token_type": ACCESS_TOKEN_TYPE,
+            "token_type": "Bearer",
+            "expires_in": exchanged.expires_in,
+            "scope": " ".join(exchanged.scopes),
+        }
+    )

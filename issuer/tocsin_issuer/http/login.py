@@ -8,6 +8,7 @@ from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse
 
 from tocsin_issuer.endings import LOGOUT, LOGOUT_ALL, LOGOUT_OF_TOKEN
+from tocsin_issuer.http.audited import Draft, about, audited
 from tocsin_issuer.http.bearer import verified_owner
 from tocsin_issuer.http.commit import commit_answer
 from tocsin_issuer.http.context import IssuerContext
@@ -50,29 +51,12 @@ class LoginRequest(BaseModel):
 def login_router(context: IssuerContext) -> APIRouter:
     """``/v1/login``, ``/v1/logout`` and ``/v1/logout-all``."""
     router = APIRouter(prefix="/v1", route_class=StrictJsonRoute)
-    config = context.config
 
     @router.post("/login")
     async def login(body: LoginRequest, request: Request) -> JSONResponse:
         """Open a session. Every refusal is the same, in text and in the work that it costs."""
-        user = await context.users.authenticate(body.username, body.password)
-        if user is None:
-            raise _refused()
-        try:
-            session = await context.sessions.create(
-                user.sub,
-                config.login_client_id,
-                config.default_audiences,
-                device=body.device_name,
-                device_id=body.device_id,
-                address="" if request.client is None else request.client.host,
-                user_agent=request.headers.get("user-agent"),
-            )
-            return await token_answer(context, session, user)
-        except RequestRejected as rejected:
-            if rejected.code not in REFUSALS:
-                raise
-            raise _refused() from None  # disabled, or logged out everywhere, in this very moment
+        async with audited(context.audit_log, request, Draft("login")):
+            return await _log_in(context, body, request)
 
     @router.post("/logout")
     async def logout(request: Request) -> JSONResponse:
@@ -100,6 +84,31 @@ def login_router(context: IssuerContext) -> APIRouter:
         return await commit_answer(context, emission)
 
     return router
+
+
+async def _log_in(context: IssuerContext, body: LoginRequest, request: Request) -> JSONResponse:
+    about(client_id=context.config.login_client_id)
+    user = await context.users.authenticate(body.username, body.password)
+    if user is None:  # a name that nobody has may be a password in the wrong field: none is kept
+        about(actor=await context.users.sub_of(body.username) or "")
+        raise _refused()
+    about(actor=user.sub)
+    try:
+        session = await context.sessions.create(
+            user.sub,
+            context.config.login_client_id,
+            context.config.default_audiences,
+            device=body.device_name,
+            device_id=body.device_id,
+            address="" if request.client is None else request.client.host,
+            user_agent=request.headers.get("user-agent"),
+        )
+        about(target=session.sid)
+        return await token_answer(context, session, user)
+    except RequestRejected as rejected:
+        if rejected.code not in REFUSALS:
+            raise
+        raise _refused() from None  # disabled, or logged out everywhere, in this very moment
 
 
 def _refused() -> RequestRejected:

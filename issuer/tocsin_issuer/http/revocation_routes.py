@@ -2,14 +2,13 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
 from starlette.responses import JSONResponse
 
-from tocsin_issuer.http.bearer import require_operator
+from tocsin_issuer.http.admin_route import admin_router
 from tocsin_issuer.http.commit import commit_answer
 from tocsin_issuer.http.context import IssuerContext
-from tocsin_issuer.http.strict_body import StrictJsonRoute
 from tocsin_issuer.store.outbox import Emission
 from tocsin_schemas.errors import RequestRejected, TokenRejected
 from tocsin_schemas.jws import MAX_JWS_LENGTH
@@ -95,12 +94,11 @@ class RevocationRequest(
 
 def revocation_router(context: IssuerContext) -> APIRouter:
     """``POST /admin/revocations``, for ``revocations:write``."""
-    router = APIRouter(prefix="/admin", route_class=StrictJsonRoute)
+    router = admin_router(context)
 
     @router.post("/revocations")
-    async def revoke(body: RevocationRequest, request: Request) -> JSONResponse:
+    async def revoke(body: RevocationRequest) -> JSONResponse:
         """Revoke, and answer when it is in the ledger."""
-        require_operator(context, request, "revocations:write")
         return await commit_answer(context, await _revoke(context, body))
 
     return router

@@ -15,6 +15,9 @@ REJECTED: Final = _PREFIX + "outbox-rejected"
 JOURNAL: Final = _PREFIX + "journal"
 CHECKPOINT: Final = _PREFIX + "checkpoint"
 
+AUDIT_LOG: Final = _PREFIX + "audit-log:"
+"""By ``acts`` and ``refusals``."""
+
 COMMITTED: Final = _PREFIX + "committed:"
 """By outbox entry: it is in the ledger. Kept for as long as somebody may be waiting for it."""
 

@@ -16,6 +16,7 @@ from tocsin_issuer.config import IssuerConfig
 from tocsin_issuer.http import IssuerContext, create_internal_app, create_public_app
 from tocsin_issuer.keys.signer import PrivateKeySigner, generate
 from tocsin_issuer.minting import TokenMinter
+from tocsin_issuer.store.audit_log import AuditLog
 from tocsin_issuer.store.clients import ClientStore
 from tocsin_issuer.store.cutoffs import Cutoffs
 from tocsin_issuer.store.event_text import new_event_id
@@ -88,6 +89,7 @@ class Issuer:
         )
         self.clients = ClientStore(redis)
         self.register = Register(redis, life)
+        self.audit_log = AuditLog(redis, max_entries=1000)
         keys = OneKey(self.outbox)
         self.verifier = TokenVerifier(
             StaticAuthority({SIGNER.kid: SIGNER.public}, ISS, None, life),
@@ -121,6 +123,7 @@ class Issuer:
             ),
             minter=TokenMinter(keys, self.register, config),
             outbox=self.outbox,
+            audit_log=self.audit_log,
             keys=keys,
             verify_admin=lambda token, shown: self._live(self.verifier, token, shown),
             verify_any=lambda token: self._live(self.of_any_audience, token, NOT_USED),
@@ -188,6 +191,7 @@ class Issuer:
         return await self.public.post("/oauth/token", data=form)
 
     async def aclose(self) -> None:
+        await self.audit_log.aclose()
         await self.public.aclose()
         await self.internal.aclose()
 
@@ -199,6 +203,11 @@ def _client(app: Any) -> httpx.AsyncClient:
 
 def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
+
+
+def headers_of(answer: httpx.Response) -> dict[str, str]:
+    """But for the request's id, which is never the same."""
+    return {name: value for name, value in answer.headers.items() if name != "x-request-id"}
 
 
 @pytest.fixture

@@ -75,6 +75,7 @@ class Services:
             cutoffs=self.cutoffs,
             minter=self.minter,
             outbox=outbox,
+            audit_log=issuer.audit_log,
             keys=keys,
             verify_admin=self._verify,
             verify_any=self._verify,

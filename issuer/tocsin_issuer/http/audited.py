@@ -1,0 +1,86 @@
+"""What a request becomes in the audit log: begun where it arrives, added to where more is known."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Final
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+
+from tocsin_issuer.audit_entry import OK, AuditEntry
+from tocsin_issuer.http.request_id import request_id_of
+from tocsin_issuer.store.audit_log import AuditLog
+from tocsin_revocation_bus.clocks import wall_clock
+from tocsin_schemas.errors import TocsinError
+
+
+@dataclass(slots=True)
+class Draft:
+    """The entry as far as it is known; '' is unknown. ``durable``: stored before the answer goes
+    out. With ``silent`` only a refusal is entered.
+    """
+
+    action: str
+    durable: bool = False
+    silent: bool = False
+    outcome: str = OK
+    actor: str = ""
+    client_id: str = ""
+    target: str = ""
+    event_id: str = ""
+    count: int = 0
+
+
+_CURRENT: Final[ContextVar[Draft | None]] = ContextVar("tocsin_audit_draft", default=None)
+
+
+def about(**known: str) -> None:
+    """Add to the entry of the request at hand, if there is to be one. Only what has been checked:
+    a field that a caller filled with something else could be a secret.
+    """
+    draft = _CURRENT.get()
+    if draft is not None:
+        for name, value in known.items():
+            setattr(draft, name, value)
+
+
+@asynccontextmanager
+async def audited(log: AuditLog, request: Request, draft: Draft) -> AsyncIterator[Draft]:
+    """Enter the request into the log when it is done, with the code of what it was refused for."""
+    token = _CURRENT.set(draft)
+    try:
+        yield draft
+    except TocsinError as error:
+        draft.outcome = error.code
+        raise
+    except RequestValidationError:
+        draft.outcome = "request_invalid"
+        raise
+    except BaseException:
+        draft.outcome = "server_error"
+        raise
+    finally:
+        _CURRENT.reset(token)
+        entry = _entry(request, draft)
+        if entry.refused or not draft.silent:
+            if draft.durable:
+                await log.write(entry)
+            else:
+                log.note(entry)
+
+
+def _entry(request: Request, draft: Draft) -> AuditEntry:
+    return AuditEntry(
+        time_ms=int(wall_clock() * 1000),
+        action=draft.action,
+        outcome=draft.outcome,
+        actor=draft.actor,
+        client_id=draft.client_id,
+        target=draft.target,
+        event_id=draft.event_id,
+        count=draft.count,
+        request_id=request_id_of(request),
+        address="" if request.client is None else request.client.host,
+    )
