@@ -39,6 +39,8 @@ from tocsin_issuer.keys.ceremony import IssuerFolder
 from tocsin_issuer.keys.key_manager import KeyManager
 from tocsin_issuer.minting import TokenMinter
 from tocsin_issuer.own_tokens import OwnAuthority
+from tocsin_issuer.revoking.live_counts import LiveCounts
+from tocsin_issuer.revoking.revoker import Revoker
 from tocsin_issuer.sequencing.loop import SequencerLoop
 from tocsin_issuer.sequencing.restoring import Restoring
 from tocsin_issuer.sequencing.store_guard import GuardedSessions, StoreGuard
@@ -280,6 +282,16 @@ class IssuerService:
         self.accounts = Accounts(users, clients)
         audit_log = AuditLog(redis, max_entries=config.audit_log_entries)
         self._closing.push_async_callback(audit_log.aclose)
+        revocations = Revocations(
+            redis, self._outbox, max_token_life_s=config.max_token_life_s, foreign=foreign
+        )
+        cutoffs = Cutoffs(
+            redis,
+            self._outbox,
+            max_token_life_s=config.max_token_life_s,
+            session_absolute_s=config.session_absolute_s,
+            foreign=foreign,
+        )
         context = IssuerContext(
             config=config,
             users=users,
@@ -293,19 +305,13 @@ class IssuerService:
                 max_token_life_s=config.max_token_life_s,
                 grace_s=config.refresh_grace_s,
             ),
-            revocations=Revocations(
-                redis, self._outbox, max_token_life_s=config.max_token_life_s, foreign=foreign
-            ),
+            revocations=revocations,
             minter=TokenMinter(keys, Register(redis, config.max_token_life_s), config),
             outbox=self._outbox,
             audit_log=audit_log,
-            cutoffs=Cutoffs(
-                redis,
-                self._outbox,
-                max_token_life_s=config.max_token_life_s,
-                session_absolute_s=config.session_absolute_s,
-                foreign=foreign,
-            ),
+            cutoffs=cutoffs,
+            revoker=Revoker(revocations, cutoffs, self._bound_s),
+            live_counts=LiveCounts(redis),
             keys=keys,
             verify_admin=_with_certificate(self._verifier(LedgerAuthority(self.replica), ours)),
             verify_any=partial(

@@ -32,6 +32,9 @@ def revoke(
         str | None, typer.Option(help="Whose it is, where it is not ours: an `iss`.")
     ] = None,
     reason: Annotated[str, typer.Option(help="A code: a-z, 0-9 and hyphens.")] = "admin",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say how much it would hit.")
+    ] = False,
     admin_file: AdminFile = DEFAULT_FILE,
 ) -> None:
     """Revoke, and say when it is in the ledger (or, with exit status 3, that it waits for it)."""
@@ -63,6 +66,8 @@ def revoke(
         body["exp"] = exp
     if issuer is not None:
         body["iss"] = issuer
+    if dry_run:
+        body["dry_run"] = True
     answer = AdminClient(read_access(admin_file)).call("POST", "/admin/revocations", body)
     print(json.dumps(answer.members))
     if answer.status == 202:

@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 from tocsin_issuer.config import IssuerConfig
 from tocsin_issuer.minting import TokenMinter
+from tocsin_issuer.revoking.live_counts import LiveCounts
+from tocsin_issuer.revoking.revoker import Revoker
 from tocsin_issuer.store.audit_log import AuditLog
 from tocsin_issuer.store.clients import ClientStore
 from tocsin_issuer.store.cutoffs import Cutoffs
@@ -59,6 +61,8 @@ class IssuerContext:
     sessions: SessionStore
     revocations: Revocations
     cutoffs: Cutoffs
+    revoker: Revoker
+    live_counts: LiveCounts
     minter: TokenMinter
     outbox: Outbox
     audit_log: AuditLog

@@ -16,6 +16,8 @@ from tocsin_issuer.config import IssuerConfig
 from tocsin_issuer.http import IssuerContext, create_internal_app, create_public_app
 from tocsin_issuer.keys.signer import PrivateKeySigner, generate
 from tocsin_issuer.minting import TokenMinter
+from tocsin_issuer.revoking.live_counts import LiveCounts
+from tocsin_issuer.revoking.revoker import Revoker
 from tocsin_issuer.store.audit_log import AuditLog
 from tocsin_issuer.store.clients import ClientStore
 from tocsin_issuer.store.cutoffs import Cutoffs
@@ -103,6 +105,13 @@ class Issuer:
             lease_clock=time.monotonic_ns,
             wall_clock=time.time,
         )
+        revocations = Revocations(redis, self.outbox, max_token_life_s=life)
+        cutoffs = Cutoffs(
+            redis,
+            self.outbox,
+            max_token_life_s=life,
+            session_absolute_s=config.session_absolute_s,
+        )
         self.context = context = IssuerContext(
             config=config,
             users=self.users,
@@ -114,13 +123,10 @@ class Issuer:
                 absolute_s=config.session_absolute_s,
                 max_token_life_s=life,
             ),
-            revocations=Revocations(redis, self.outbox, max_token_life_s=life),
-            cutoffs=Cutoffs(
-                redis,
-                self.outbox,
-                max_token_life_s=life,
-                session_absolute_s=config.session_absolute_s,
-            ),
+            revocations=revocations,
+            cutoffs=cutoffs,
+            revoker=Revoker(revocations, cutoffs, lambda: 121),
+            live_counts=LiveCounts(redis),
             minter=TokenMinter(keys, self.register, config),
             outbox=self.outbox,
             audit_log=self.audit_log,

@@ -60,7 +60,7 @@ async def test_admin_calls(issuer: Issuer) -> None:
     body = {"by": "subject", "sub": "somebody", "reason": "fraud"}
     answer = await issuer.internal.post(url, json=body, headers=header)
     (done,) = await entries(issuer, ACTS, "revocation")
-    assert done["actor"] == root
+    assert (done["actor"], done["target"]) == (root, "subject somebody")
     assert (done["outcome"], done["event_id"]) == ("pending", answer.json()["event_id"])
     assert done["request_id"] == answer.headers["X-Request-Id"]
 
