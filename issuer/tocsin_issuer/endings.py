@@ -67,6 +67,9 @@ CLIENT_DISABLED: Final = Ending("client-disabled", "client-disabled", "admin", C
 CLIENT_SECRET_ROTATED: Final = Ending(
     "client-secret-rotated", "client-secret-rotated", "admin", ClientRevokedBefore
 )
+CLIENT_KEYS_REPLACED: Final = Ending(
+    "client-keys-replaced", "client-keys-replaced", "admin", ClientRevokedBefore
+)
 
 ADMIN_TOKEN: Final = Ending("admin-token", "admin", "admin", TokensRevoked, free_reason=True)
 ADMIN_SESSION: Final = Ending("admin-session", "admin", "admin", SessionsRevoked, free_reason=True)
@@ -107,6 +110,7 @@ ENDINGS: Final[tuple[Ending, ...]] = (
     USER_DELETED,
     CLIENT_DISABLED,
     CLIENT_SECRET_ROTATED,
+    CLIENT_KEYS_REPLACED,
     ADMIN_TOKEN,
     ADMIN_SESSION,
     ADMIN_SUBJECT,

@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 from tests.e2e.conftest import Stack
 from tests.support.rejected import rejected
 from tocsin_issuer.endings import ENDINGS
+from tocsin_issuer.keys.signer import generate
 from tocsin_issuer.store import names
 from tocsin_issuer.store.account_endings import AccountEndings
 from tocsin_issuer.store.connection import connect
@@ -298,6 +299,17 @@ async def client_secret_rotated(site: Site) -> tuple[str, End]:
     async def end() -> None:
         _, emission = await site.accounts.rotate_client_secret(name)
         await site.in_ledger(emission)
+
+    return token, end
+
+
+@scenario("client-keys-replaced")
+async def client_keys_replaced(site: Site) -> tuple[str, End]:
+    (name, _), token = await site.client()
+    jwks = {"keys": [generate("ES256").public.jwk]}
+
+    async def end() -> None:
+        await site.in_ledger(await site.accounts.replace_client_keys(name, jwks))
 
     return token, end
 

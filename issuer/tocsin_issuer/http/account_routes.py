@@ -56,13 +56,17 @@ class NewPassword(_Body):
 
 
 class NewClient(_Body):
-    """A confidential client and what it may ask for. With one of the names of RFC 8705 section
-    2.1.2 it authenticates by a certificate that carries it, and has no secret.
+    """A confidential client and what it may ask for; names as in RFC 7591 section 2.
+
+    With ``jwks``, its public keys by value, it signs assertions (``private_key_jwt``); none are
+    ever fetched. With one of the names of RFC 8705 section 2.1.2 it authenticates by a certificate
+    that carries it. With neither it gets a secret.
     """
 
     client_id: Name
     audiences: Annotated[Names, Field(min_length=1)]
     scopes: Names = ()
+    jwks: dict[str, Any] | None = None
     tls_client_auth_subject_dn: CertificateText | None = None
     tls_client_auth_san_dns: CertificateText | None = None
     tls_client_auth_san_uri: CertificateText | None = None
@@ -73,16 +77,24 @@ class NewClient(_Body):
         """The name that its certificate must carry.
 
         Raises:
-            RequestRejected: ``client_certificate_name`` for a malformed one, or for two.
+            RequestRejected: ``client_certificate_name`` for a malformed one, for two, or for one
+                beside keys.
         """
         found = [
             CertificateName.parse(kind, text)
             for kind in KINDS
             if (text := getattr(self, f"tls_client_auth_{kind}")) is not None
         ]
-        if len(found) > 1:
-            raise RequestRejected("client_certificate_name", "a certificate has one name to carry")
+        if len(found) > 1 or (found and self.jwks is not None):
+            text = "a client shows one certificate name, or has keys"
+            raise RequestRejected("client_certificate_name", text)
         return found[0] if found else None
+
+
+class NewKeys(_Body):
+    """A client's public keys in place of its secret, or of the keys before (RFC 7517)."""
+
+    jwks: dict[str, Any]
 
 
 def account_router(
@@ -138,15 +150,17 @@ def account_router(
     async def create_client(body: NewClient, request: Request) -> JSONResponse:
         """Create a client. Its secret, where it has one, is shown this once."""
         _may_grant(request, body.scopes)
-        about(target=body.client_id)
+        what = (body.client_id, body.audiences, body.scopes)
+        made = {"client_id": body.client_id}
         name = body.certificate_name()
         if name is not None:
-            await context.clients.create_with_certificate(
-                body.client_id, body.audiences, body.scopes, name=name
-            )
-            return JSONResponse({"client_id": body.client_id}, 201)
-        secret = await context.clients.create(body.client_id, body.audiences, body.scopes)
-        return JSONResponse({"client_id": body.client_id, "client_secret": secret}, 201)
+            await context.clients.create_with_certificate(*what, name=name)
+        elif body.jwks is not None:
+            await context.clients.create_with_keys(*what, jwks=body.jwks)
+        else:
+            made["client_secret"] = await context.clients.create(*what)
+        about(target=body.client_id)
+        return JSONResponse(made, 201)
 
     @router.post("/clients/{client_id}/secret")
     async def rotate_secret(client_id: Id, request: Request) -> JSONResponse:
@@ -158,6 +172,16 @@ def account_router(
         answer = await commit_answer(context, emission)
         members = orjson.loads(bytes(answer.body)) | {"client_secret": secret}
         return JSONResponse(members, answer.status_code)
+
+    @router.put("/clients/{client_id}/keys")
+    async def replace_keys(client_id: Id, body: NewKeys, request: Request) -> JSONResponse:
+        """Replace a client's keys, or its secret, by keys, and end all that was got with the old
+        ones.
+        """
+        await _client_within(request, client_id)
+        return await commit_answer(
+            context, await accounts.replace_client_keys(client_id, body.jwks)
+        )
 
     @router.post("/clients/{client_id}/disable")
     async def disable_client(client_id: Id, request: Request) -> JSONResponse:

@@ -26,6 +26,7 @@ ADMIN_CALLS: Final[Mapping[tuple[str, str], AdminCall]] = {
     ("GET", "/admin/clients"): AdminCall("clients:read", "client.list"),
     ("POST", "/admin/clients"): AdminCall("clients:write", "client.create"),
     ("POST", "/admin/clients/{client_id}/secret"): AdminCall("clients:write", "client.secret"),
+    ("PUT", "/admin/clients/{client_id}/keys"): AdminCall("clients:write", "client.keys"),
     ("POST", "/admin/clients/{client_id}/disable"): AdminCall("clients:write", "client.disable"),
     ("POST", "/admin/clients/{client_id}/enable"): AdminCall("clients:write", "client.enable"),
     ("POST", "/admin/revocations"): AdminCall("revocations:write", "revocation"),

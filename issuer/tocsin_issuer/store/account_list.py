@@ -32,6 +32,9 @@ class ListedClient:
     audiences: tuple[str, ...]
     scopes: tuple[str, ...]
     disabled: bool
+    token_endpoint_auth_method: str
+    kids: tuple[str, ...]
+    """Of its own keys, where it has any."""
 
 
 T = TypeVar("T")
@@ -101,10 +104,20 @@ def _user(sub: str, fields: dict[str, str]) -> ListedUser:
     )
 
 
+def _method(fields: dict[str, str]) -> str:
+    """By its name in RFC 7591 section 2; a secret may be shown in either way."""
+    if fields.get("jwks"):
+        return "private_key_jwt"
+    return "tls_client_auth" if fields.get("certificate") else "client_secret_basic"
+
+
 def _client(client_id: str, fields: dict[str, str]) -> ListedClient:
+    keys = orjson.loads(fields["jwks"])["keys"] if fields.get("jwks") else []
     return ListedClient(
         client_id,
         tuple(orjson.loads(fields["audiences"])),
         tuple(orjson.loads(fields["scopes"])),
         fields.get("disabled") == "1",
+        _method(fields),
+        tuple(key["kid"] for key in keys),
     )
