@@ -114,6 +114,12 @@ class IssuerConfig(BaseModel):
     about 300 bytes.
     """
 
+    bulk_max_bytes: Annotated[int, Field(ge=1024, le=2**32)] = 2**28
+    """The body of one bulk revocation, which is not held in memory: about 5 million tokens."""
+
+    bulk_stall_s: Annotated[float, Field(gt=0.0, le=300.0)] = 30.0
+    """How long a bulk revocation waits for a ledger that takes nothing."""
+
     max_body_bytes: Annotated[int, Field(ge=1024, le=2**20)] = 16 * 1024
     body_timeout_s: Annotated[float, Field(gt=0.0, le=120.0)] = 10.0
     grpc_timeout_s: Annotated[float, Field(gt=0.0, le=120.0)] = 10.0

@@ -72,6 +72,7 @@ CLIENT_KEYS_REPLACED: Final = Ending(
 )
 
 ADMIN_TOKEN: Final = Ending("admin-token", "admin", "admin", TokensRevoked, free_reason=True)
+ADMIN_BULK: Final = Ending("admin-bulk", "admin", "admin", TokensRevoked, free_reason=True)
 ADMIN_SESSION: Final = Ending("admin-session", "admin", "admin", SessionsRevoked, free_reason=True)
 ADMIN_SUBJECT: Final = Ending(
     "admin-subject", "admin", "admin", SubjectRevokedBefore, free_reason=True
@@ -112,6 +113,7 @@ ENDINGS: Final[tuple[Ending, ...]] = (
     CLIENT_SECRET_ROTATED,
     CLIENT_KEYS_REPLACED,
     ADMIN_TOKEN,
+    ADMIN_BULK,
     ADMIN_SESSION,
     ADMIN_SUBJECT,
     ADMIN_CLIENT,

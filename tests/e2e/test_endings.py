@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from tocsin_issuer.store.connection import connect
 from tocsin_issuer.store.outbox import Emission, Outbox
 from tocsin_issuer.store.passwords import Passwords
 from tocsin_issuer.store.users import UserStore
+from tocsin_schemas import base64url, strict_json
 from tocsin_schemas.events import (
     AllRevokedBefore,
     ClientRevokedBefore,
@@ -327,6 +329,27 @@ def by_an_operator(name: str, body: Callable[[dict[str, Any], str], dict[str, ob
 
 
 by_an_operator("admin-token", lambda login, _: {"by": "token", "token": login["access_token"]})
+
+
+@scenario("admin-bulk")
+async def admin_bulk(site: Site) -> tuple[str, End]:
+    token = (await site.login(await site.user()))["access_token"]
+    claims = strict_json.loads_object(base64url.decode(token.split(".")[1]))
+
+    async def end() -> None:
+        answer = await site.stack.http.post(
+            site.stack.development.internal_url + "/admin/revocations/bulk",
+            content=f"{claims['jti']} {claims['exp']}".encode(),
+            headers={
+                "Authorization": f"Bearer {await site.stack.operator_token()}",
+                "Content-Type": "text/plain",
+            },
+        )
+        assert json.loads(answer.text.splitlines()[-1])["status"] == "committed", answer.text
+
+    return token, end
+
+
 by_an_operator("admin-session", lambda login, _: {"by": "session", "sid": login["session_id"]})
 by_an_operator("admin-subject", lambda _, sub: {"by": "subject", "sub": sub})
 by_an_operator("admin-client", lambda _, __: {"by": "client", "client_id": "first-party"})

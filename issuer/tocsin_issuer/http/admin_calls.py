@@ -30,6 +30,7 @@ ADMIN_CALLS: Final[Mapping[tuple[str, str], AdminCall]] = {
     ("POST", "/admin/clients/{client_id}/disable"): AdminCall("clients:write", "client.disable"),
     ("POST", "/admin/clients/{client_id}/enable"): AdminCall("clients:write", "client.enable"),
     ("POST", "/admin/revocations"): AdminCall("revocations:write", "revocation"),
+    ("POST", "/admin/revocations/bulk"): AdminCall("revocations:write", "revocation.bulk"),
     ("GET", "/admin/keys"): AdminCall("keys:read", "key.list"),
     ("POST", "/admin/keys/rotate"): AdminCall("keys:write", "key.rotate"),
     ("POST", "/admin/keys/{kid}/revoke"): AdminCall("keys:write", "key.revoke"),

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from tocsin_issuer.exchange.policy import NOTHING_ALLOWED, ExchangePolicy
 from tocsin_issuer.http.application import create_app
 from tocsin_issuer.http.audit_routes import audit_router
+from tocsin_issuer.http.bulk_routes import BULK_PATH, bulk_router
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.http.exchange_endpoint import exchange_router, token_exchange
 from tocsin_issuer.http.introspection_endpoint import introspection_router
@@ -25,6 +26,7 @@ def create_internal_app(
     """
     routers = [
         revocation_router(context),
+        bulk_router(context),
         key_router(context),
         audit_router(context),
         introspection_router(context),
@@ -32,4 +34,4 @@ def create_internal_app(
         exchange_router(context, token_exchange(context, exchange_policy)),
         internal_metadata_router(context),
     ]
-    return create_app("Tocsin issuer, internal", context, routers)
+    return create_app("Tocsin issuer, internal", context, routers, frozenset({BULK_PATH}))

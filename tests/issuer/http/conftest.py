@@ -37,7 +37,13 @@ from tocsin_verifier_agent.core.token_verifier import TokenVerifier
 from tocsin_verifier_agent.core.verified import Verified
 
 ISS = "https://issuer.example"
-CONFIG = IssuerConfig(iss=ISS, default_audiences=("orders",), commit_wait_s=0.35)
+CONFIG = IssuerConfig(
+    iss=ISS,
+    default_audiences=("orders",),
+    commit_wait_s=0.35,
+    bulk_max_bytes=1_500_000,
+    bulk_stall_s=0.35,
+)
 PERMISSIONS = ("revocations:write", "keys:read", "keys:write")
 SIGNER: PrivateKeySigner = generate("ES256")
 

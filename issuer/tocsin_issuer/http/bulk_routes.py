@@ -1,0 +1,120 @@
+"""``/admin/revocations/bulk``: a stream of tokens by jti and exp, and a stream of progress."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query, Request
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from tocsin_issuer.audit_entry import OK, PENDING, AuditEntry
+from tocsin_issuer.http.admin_route import admin_router, operator_of
+from tocsin_issuer.http.audited import about
+from tocsin_issuer.http.context import IssuerContext
+from tocsin_issuer.http.progress_response import ProgressResponse
+from tocsin_issuer.http.request_id import request_id_of
+from tocsin_issuer.revoking.bulk import BulkRevocation
+from tocsin_issuer.revoking.request import REASON_PATTERN
+from tocsin_revocation_bus.clocks import wall_clock
+from tocsin_schemas.errors import RequestRejected
+
+BULK_PATH: Final = "/admin/revocations/bulk"
+CONTENT_TYPES: Final = ("application/x-ndjson", "text/plain")
+
+Reason = Annotated[str, Query(pattern=REASON_PATTERN)]
+Iss = Annotated[str | None, Query(min_length=1, max_length=1024)]
+
+
+def bulk_router(context: IssuerContext) -> APIRouter:
+    """For ``revocations:write``. It reads the body itself, so no other limit may do so before."""
+    router = admin_router(context)
+
+    @router.post("/revocations/bulk")
+    async def bulk(request: Request, reason: Reason = "admin", iss: Iss = None) -> Response:
+        """Revoke what the lines name; the answer is 200, and its last line says how it went."""
+        given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if given not in CONTENT_TYPES:
+            text = f"the content type is one of {', '.join(CONTENT_TYPES)}"
+            raise RequestRejected("content_type", text, status=415)
+        work = BulkRevocation(
+            revocations=context.revocations,
+            outbox=context.outbox,
+            reason=reason,
+            iss=None if iss == context.config.iss else iss,
+            stall_s=context.config.bulk_stall_s,
+            wall_clock=wall_clock,
+        )
+        context.revocations.life_s(work.iss)  # an unknown issuer is refused before the stream
+        about(target=f"tokens, {reason}")
+        body = _Body(request, context.config.bulk_max_bytes, context.config.body_timeout_s)
+        return ProgressResponse(_told(context, request, work, body))
+
+    return router
+
+
+async def _told(
+    context: IssuerContext, request: Request, work: BulkRevocation, body: "_Body"
+) -> AsyncIterator[dict[str, Any]]:
+    """What the caller is told; how it ended is in the audit log before the caller knows."""
+    operator = operator_of(request)
+    outcome = "client_gone"
+    try:
+        async for one in work.run(body.chunks()):
+            if "status" in one:
+                ended = {"committed": OK, "pending": PENDING}
+                outcome = ended.get(one["status"]) or one["code"]
+                await body.read_on()
+            yield one
+    finally:
+        context.audit_log.note(
+            AuditEntry(
+                time_ms=int(wall_clock() * 1000),
+                action="revocation.bulk.end",
+                outcome=outcome,
+                actor=operator.subject,
+                client_id=operator.client_id or "",
+                target=f"tokens, {work.reason}",
+                count=work.progress.accepted,
+                request_id=request_id_of(request),
+                address="" if request.client is None else request.client.host,
+            )
+        )
+
+
+class _Body:
+    """The request's body, up to a size, and with no long pause in it."""
+
+    def __init__(self, request: Request, max_bytes: int, pause_s: float) -> None:
+        self._stream = request.stream()
+        self._left = max_bytes
+        self._pause_s = pause_s
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Its pieces.
+
+        Raises:
+            RequestRejected: ``body_too_large`` (413), ``body_timeout`` (408), ``client_gone``.
+        """
+        while True:
+            try:
+                async with asyncio.timeout(self._pause_s):
+                    chunk = await anext(self._stream)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                raise RequestRejected("body_timeout", "the body stands still", status=408) from None
+            except ClientDisconnect:
+                raise RequestRejected("client_gone", "the client has gone") from None
+            self._left -= len(chunk)
+            if self._left < 0:
+                raise RequestRejected("body_too_large", "the body is too large", status=413)
+            yield chunk
+
+    async def read_on(self) -> None:
+        """Read what is left and drop it: many clients look at the answer no sooner."""
+        try:
+            async for _ in self.chunks():
+                pass
+        except RequestRejected:
+            return
