@@ -120,6 +120,9 @@ class IssuerConfig(BaseModel):
     bulk_stall_s: Annotated[float, Field(gt=0.0, le=300.0)] = 30.0
     """How long a bulk revocation waits for a ledger that takes nothing."""
 
+    command_window_s: Annotated[int, Field(ge=60, le=7 * _DAY_S)] = _DAY_S
+    """How long a revocation command that comes again, over NATS, is answered as it was before."""
+
     max_body_bytes: Annotated[int, Field(ge=1024, le=2**20)] = 16 * 1024
     body_timeout_s: Annotated[float, Field(gt=0.0, le=120.0)] = 10.0
     grpc_timeout_s: Annotated[float, Field(gt=0.0, le=120.0)] = 10.0

@@ -22,7 +22,8 @@ from tocsin_schemas.events import (
 @dataclass(frozen=True, slots=True)
 class Ending:
     """One way. ``kind`` is the event that the ledger hears of it; None where no token is left that
-    it would have to be told of. Operators may give another reason where ``free_reason`` says so.
+    it would have to be told of. Operators and services may give another reason where
+    ``free_reason`` says so.
     """
 
     name: str
@@ -81,6 +82,19 @@ ADMIN_CLIENT: Final = Ending(
     "admin-client", "admin", "admin", ClientRevokedBefore, free_reason=True
 )
 ADMIN_ALL: Final = Ending("admin-all", "admin", "admin", AllRevokedBefore, free_reason=True)
+COMMAND_TOKEN: Final = Ending("command-token", "policy", "policy", TokensRevoked, free_reason=True)
+"""This one and the next four: by another service, over NATS."""
+
+COMMAND_SESSION: Final = Ending(
+    "command-session", "policy", "policy", SessionsRevoked, free_reason=True
+)
+COMMAND_SUBJECT: Final = Ending(
+    "command-subject", "policy", "policy", SubjectRevokedBefore, free_reason=True
+)
+COMMAND_CLIENT: Final = Ending(
+    "command-client", "policy", "policy", ClientRevokedBefore, free_reason=True
+)
+COMMAND_ALL: Final = Ending("command-all", "policy", "policy", AllRevokedBefore, free_reason=True)
 KEY_COMPROMISED: Final = Ending("key-compromised", "key-compromise", "admin", KeyRevoked)
 
 IDLE: Final = Ending("idle", "idle", "system", None)
@@ -118,6 +132,11 @@ ENDINGS: Final[tuple[Ending, ...]] = (
     ADMIN_SUBJECT,
     ADMIN_CLIENT,
     ADMIN_ALL,
+    COMMAND_TOKEN,
+    COMMAND_SESSION,
+    COMMAND_SUBJECT,
+    COMMAND_CLIENT,
+    COMMAND_ALL,
     KEY_COMPROMISED,
     IDLE,
     ABSOLUTE,

@@ -17,6 +17,9 @@ from redis.exceptions import RedisError
 
 from tocsin_issuer.bus.app import add_clock_sync, create_broker, heartbeat_of
 from tocsin_issuer.bus.app import stop as stop_broker
+from tocsin_issuer.bus.asyncapi import describe
+from tocsin_issuer.bus.command_service import CommandService
+from tocsin_issuer.bus.commands import RevocationCommands
 from tocsin_issuer.config import IssuerConfig
 from tocsin_issuer.core.sequencer import Sequencer
 from tocsin_issuer.exchange.policy_file import POLICY_NAME, PolicyFile
@@ -28,6 +31,7 @@ from tocsin_issuer.foreign.schedule import Schedule
 from tocsin_issuer.grpc.auth_servicer import ExchangeServicer
 from tocsin_issuer.grpc.listener import GrpcListener
 from tocsin_issuer.http.account_routes import account_router
+from tocsin_issuer.http.asyncapi_routes import asyncapi_router
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.http.exchange_endpoint import token_exchange
 from tocsin_issuer.http.exchange_policy_route import exchange_policy_router
@@ -49,6 +53,7 @@ from tocsin_issuer.store.account_endings import AccountEndings
 from tocsin_issuer.store.account_list import AccountList
 from tocsin_issuer.store.audit_log import AuditLog
 from tocsin_issuer.store.clients import ClientStore
+from tocsin_issuer.store.command_records import CommandRecords
 from tocsin_issuer.store.connection import connect as connect_redis
 from tocsin_issuer.store.cutoffs import Cutoffs
 from tocsin_issuer.store.event_text import new_event_id
@@ -99,6 +104,7 @@ class IssuerService:
         self._listeners: list[Listener | GrpcListener] = []
         self._failed: asyncio.Future[None] | None = None
         self.accounts: Accounts
+        self.command_service: CommandService
         self.internal_app: FastAPI
         self.keyset: Keyset
         self.replica: Replica
@@ -133,7 +139,7 @@ class IssuerService:
         self._in_background(lambda: self._look_after(keys), "keys")
         importer = self._importer()
         self._in_background(importer.run, "foreign keys")
-        self._listen(redis, keys, importer)
+        await self._answer_commands(redis, self._listen(redis, keys, importer))
 
     def open(self) -> None:
         """Serve requests."""
@@ -205,7 +211,7 @@ class IssuerService:
         self._closing.push_async_callback(self._follower.stop)
         clock_id = secrets.token_urlsafe(16)
         sequencer = Sequencer(self.config.iss, signer, self.replica, clock_id)
-        broker = create_broker(bus)
+        self._broker = broker = create_broker(bus)
         add_clock_sync(
             broker,
             issuer=self.config.iss,
@@ -270,7 +276,7 @@ class IssuerService:
             schedule=Schedule(self.config.foreign_refresh_s, self.config.foreign_least_pause_s),
         )
 
-    def _listen(self, redis: Redis, keys: KeyManager, importer: KeyImporter) -> None:
+    def _listen(self, redis: Redis, keys: KeyManager, importer: KeyImporter) -> IssuerContext:
         config = self.config
         foreign = KnownIssuers(lambda: self.replica.trust.keyset)
         passwords = Passwords()
@@ -350,10 +356,28 @@ class IssuerService:
             self._will_open(
                 GrpcListener(servicer, config, config.grpc_host, config.grpc_port, shown)
             )
+        return context
 
     def _will_open(self, listener: Listener | GrpcListener) -> None:
         self._listeners.append(listener)
         self._closing.push_async_callback(listener.stop)
+
+    async def _answer_commands(self, redis: Redis, context: IssuerContext) -> None:
+        self.command_service = CommandService(
+            iss=self.config.iss,
+            verify=context.verify_admin,
+            verify_own=context.verify_own,
+            revoker=context.revoker,
+            records=CommandRecords(redis, window_s=self.config.command_window_s),
+            outbox=self._outbox,
+            audit_log=context.audit_log,
+            commit_wait_s=self.config.commit_wait_s,
+            wall_clock=wall_clock,
+        )
+        commands = RevocationCommands(self._broker, self.command_service)
+        self.internal_app.include_router(asyncapi_router(describe(self._broker)))
+        await commands.start()
+        self._closing.push_async_callback(commands.stop)
 
     def _verifier(
         self, authority: LedgerAuthority, audiences: frozenset[str] | None = None

@@ -14,6 +14,7 @@ from argon2 import PasswordHasher
 from redis.asyncio import Redis
 
 from tests.e2e.conftest import Stack
+from tests.support.commands import send_command
 from tests.support.rejected import rejected
 from tocsin_issuer.endings import ENDINGS
 from tocsin_issuer.keys.signer import generate
@@ -354,6 +355,30 @@ by_an_operator("admin-session", lambda login, _: {"by": "session", "sid": login[
 by_an_operator("admin-subject", lambda _, sub: {"by": "subject", "sub": sub})
 by_an_operator("admin-client", lambda _, __: {"by": "client", "client_id": "first-party"})
 by_an_operator("admin-all", lambda _, __: {"by": "all"})
+
+
+def by_a_service(name: str, body: Callable[[dict[str, Any], str], dict[str, object]]) -> None:
+    """An entry that is one command over NATS, sent with a service's own bus user."""
+
+    @scenario(name)
+    async def run(site: Site) -> tuple[str, End]:
+        user = await site.user()
+        login = await site.login(user)
+        wanted = body(login, await site.sub(user))
+
+        async def end() -> None:
+            token = await site.stack.operator_token()
+            reply = await send_command(site.stack, {"revoke": wanted}, token)
+            assert reply["status"] == 200, reply
+
+        return login["access_token"], end
+
+
+by_a_service("command-token", lambda login, _: {"by": "token", "token": login["access_token"]})
+by_a_service("command-session", lambda login, _: {"by": "session", "sid": login["session_id"]})
+by_a_service("command-subject", lambda _, sub: {"by": "subject", "sub": sub})
+by_a_service("command-client", lambda _, __: {"by": "client", "client_id": "first-party"})
+by_a_service("command-all", lambda _, __: {"by": "all"})
 
 
 @scenario("key-compromised")

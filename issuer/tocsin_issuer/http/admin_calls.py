@@ -48,6 +48,7 @@ OPEN: Final = frozenset(
     (
         ("GET", "/healthz"),
         ("GET", "/readyz"),
+        ("GET", "/asyncapi.json"),
         ("GET", "/.well-known/oauth-authorization-server"),
     )
 )

@@ -18,6 +18,9 @@ CHECKPOINT: Final = _PREFIX + "checkpoint"
 AUDIT_LOG: Final = _PREFIX + "audit-log:"
 """By ``acts`` and ``refusals``."""
 
+COMMAND: Final = _PREFIX + "command:"
+"""By a command's id and the client that sent it: what came of it."""
+
 COMMITTED: Final = _PREFIX + "committed:"
 """By outbox entry: it is in the ledger. Kept for as long as somebody may be waiting for it."""
 
