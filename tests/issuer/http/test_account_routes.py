@@ -313,6 +313,9 @@ async def test_no_operator_makes_more_of_themselves(
     ]
     for path, body in attempts:
         assert (await post(issuer, path, operator, **body))[0] == 403, path
+    keys = {"jwks": {"keys": [public_jwk(signer("ES256", "mine now"))]}}
+    answer = await issuer.internal.put("/admin/clients/keeper/keys", headers=operator, json=keys)
+    assert answer.status_code == 403
     assert await issuer.users.authenticate("chief", "x") is not None
     assert await issuer.users.sub_of("a") is None
     assert await issuer.clients.find("a") is None

@@ -1,5 +1,6 @@
 """What requests leave in the audit log, and what never gets there."""
 
+import time
 from typing import Any
 
 from tests.issuer.http.conftest import PERMISSIONS, Issuer, bearer
@@ -84,6 +85,18 @@ async def test_admin_calls(issuer: Issuer) -> None:
     for bad in ("of=all", "limit=0", "cursor=x"):
         answer = await issuer.internal.get(f"/admin/audit-log?{bad}", headers=header)
         assert answer.status_code == 400, bad
+
+
+async def test_an_admin_call_is_in_the_log_before_it_is_answered(issuer: Issuer) -> None:
+    """The server holds back writes for a moment, and so does the answer."""
+    pause_ms = 300
+    await issuer.redis.client_pause(pause_ms, all=False)
+    started = time.monotonic()
+    answer = await issuer.internal.get("/admin/keys")
+    assert answer.status_code == 401
+    assert time.monotonic() - started > 0.8 * pause_ms / 1000
+    (entry,) = (await issuer.audit_log.page(REFUSALS, 10)).entries
+    assert entry["outcome"] == "token_missing"
 
 
 async def test_no_secret_gets_there(issuer: Issuer) -> None:
