@@ -4,7 +4,7 @@ It stands beside the ledger, which holds what verifiers must know and nothing ab
 person's id may stand; a secret, a token or a password never does.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 OK: Final = "ok"
@@ -40,5 +40,4 @@ class AuditEntry:
 
     def members(self) -> dict[str, Any]:
         """As JSON members, without those that are not known."""
-        fields = {name: getattr(self, name) for name in self.__slots__}
-        return {name: value for name, value in fields.items() if value not in ("", 0)}
+        return {name: value for name, value in asdict(self).items() if value not in ("", 0)}

@@ -36,10 +36,8 @@ def describe(broker: NatsBroker) -> dict[str, Any]:
         "type": "string",
         "description": "A compact JWS that repeats the nonce, or a code in its place.",
     }
-    _exchange(document, CLOCK_SYNC_TITLE, ["ClockRequest"], ["ClockReply"])
-    _exchange(
-        document, COMMANDS_TITLE, ["RevocationCommand"], ["CommandAccepted", "CommandRefused"]
-    )
+    _exchange(document, CLOCK_SYNC_TITLE, "ClockRequest", "ClockReply")
+    _exchange(document, COMMANDS_TITLE, "RevocationCommand", "CommandAccepted", "CommandRefused")
     _require_token(document, COMMANDS_TITLE)
     return document
 
@@ -64,15 +62,14 @@ def _ecma(value: Any) -> Any:
     return value.replace(r"\Z", "$") if isinstance(value, str) else value
 
 
-def _exchange(document: dict[str, Any], title: str, asked: list[str], replies: list[str]) -> None:
-    """Name the payload of a subject's messages and of the replies to them. The one channel where a
-    reply goes is chosen by who asks.
+def _exchange(document: dict[str, Any], title: str, asked: str, *replies: str) -> None:
+    """Name the schemas of a subject's messages and of the replies to them. Where a reply goes, the
+    one who asks says.
     """
     messages, schemas = document["components"]["messages"], document["components"]["schemas"]
     message = messages[f"{title}:SubscribeMessage"]
     schemas.pop(message["payload"]["$ref"].removeprefix(_SCHEMAS).replace("%20", " "))
-    (payload,) = asked
-    message["payload"] = {"$ref": _SCHEMAS + payload}
+    message["payload"] = {"$ref": _SCHEMAS + asked}
     channel = f"{title} reply"
     for name in replies:
         messages[name] = {"title": name, "payload": {"$ref": _SCHEMAS + name}}

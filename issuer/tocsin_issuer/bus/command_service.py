@@ -109,13 +109,13 @@ class CommandService:
         wanted = command.revoke.root
         if wanted.dry_run:
             raise RequestRejected("dry_run", "a command is carried out; counting is done over HTTP")
-        target = command.revoke.target(self.iss, self.verify_own)
-        known["target"] = str(target)
         digest = sha256(strict_json.dumps(members["revoke"])).hexdigest()
         before = await self.records.begin(client_id, command.id, digest)
         if before is not None:
             return before
         try:
+            target = command.revoke.target(self.iss, self.verify_own)
+            known["target"] = str(target)
             emission = await self.revoker.revoke(target, wanted.reason or INITIATOR, INITIATOR)
         except TocsinError:
             await self.records.forget(client_id, command.id)

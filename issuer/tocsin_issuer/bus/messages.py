@@ -28,7 +28,9 @@ class CommandAccepted(BaseModel):
 
 
 class CommandRefused(BaseModel):
-    """Nothing was changed. ``status`` is as in HTTP, ``code`` is stable."""
+    """``status`` is as in HTTP, ``code`` is stable. Below 500 nothing was changed; with 500 and 503
+    nobody knows: send it again, with the same id.
+    """
 
     status: Annotated[int, Field(ge=400, le=599)]
     code: str

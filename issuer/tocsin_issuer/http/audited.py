@@ -63,7 +63,7 @@ async def audited(log: AuditLog, request: Request, draft: Draft) -> AsyncIterato
         raise
     finally:
         _CURRENT.reset(token)
-        entry = _entry(request, draft)
+        entry = entry_of(request, draft)
         if entry.refused or not draft.silent:
             if draft.durable:
                 await log.write(entry)
@@ -71,7 +71,8 @@ async def audited(log: AuditLog, request: Request, draft: Draft) -> AsyncIterato
                 log.note(entry)
 
 
-def _entry(request: Request, draft: Draft) -> AuditEntry:
+def entry_of(request: Request, draft: Draft) -> AuditEntry:
+    """The entry as of now."""
     return AuditEntry(
         time_ms=int(wall_clock() * 1000),
         action=draft.action,

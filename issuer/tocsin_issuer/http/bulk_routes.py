@@ -8,12 +8,11 @@ from fastapi import APIRouter, Query, Request
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from tocsin_issuer.audit_entry import OK, PENDING, AuditEntry
+from tocsin_issuer.audit_entry import OK, PENDING
 from tocsin_issuer.http.admin_route import admin_router, operator_of
-from tocsin_issuer.http.audited import about
+from tocsin_issuer.http.audited import Draft, about, entry_of
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.http.progress_response import ProgressResponse
-from tocsin_issuer.http.request_id import request_id_of
 from tocsin_issuer.revoking.bulk import BulkRevocation
 from tocsin_issuer.revoking.request import REASON_PATTERN
 from tocsin_revocation_bus.clocks import wall_clock
@@ -21,6 +20,8 @@ from tocsin_schemas.errors import RequestRejected
 
 BULK_PATH: Final = "/admin/revocations/bulk"
 CONTENT_TYPES: Final = ("application/x-ndjson", "text/plain")
+
+_OUTCOMES: Final = {"committed": OK, "pending": PENDING}
 
 Reason = Annotated[str, Query(pattern=REASON_PATTERN)]
 Iss = Annotated[str | None, Query(min_length=1, max_length=1024)]
@@ -46,7 +47,7 @@ def bulk_router(context: IssuerContext) -> APIRouter:
             wall_clock=wall_clock,
         )
         context.revocations.life_s(work.iss)  # an unknown issuer is refused before the stream
-        about(target=f"tokens, {reason}")
+        about(target=_target(reason))
         body = _Body(request, context.config.bulk_max_bytes, context.config.body_timeout_s)
         return ProgressResponse(_told(context, request, work, body))
 
@@ -58,28 +59,29 @@ async def _told(
 ) -> AsyncIterator[dict[str, Any]]:
     """What the caller is told; how it ended is in the audit log before the caller knows."""
     operator = operator_of(request)
-    outcome = "client_gone"
+    end = Draft(
+        "revocation.bulk.end",
+        outcome="interrupted",
+        actor=operator.subject,
+        client_id=operator.client_id or "",
+        target=_target(work.reason),
+    )
     try:
         async for one in work.run(body.chunks()):
             if "status" in one:
-                ended = {"committed": OK, "pending": PENDING}
-                outcome = ended.get(one["status"]) or one["code"]
                 await body.read_on()
+                end.outcome = _OUTCOMES.get(one["status"]) or one["code"]
+                end.count = work.progress.accepted
+                await context.audit_log.write(entry_of(request, end))
             yield one
     finally:
-        context.audit_log.note(
-            AuditEntry(
-                time_ms=int(wall_clock() * 1000),
-                action="revocation.bulk.end",
-                outcome=outcome,
-                actor=operator.subject,
-                client_id=operator.client_id or "",
-                target=f"tokens, {work.reason}",
-                count=work.progress.accepted,
-                request_id=request_id_of(request),
-                address="" if request.client is None else request.client.host,
-            )
-        )
+        if end.outcome == "interrupted":
+            end.count = work.progress.accepted
+            context.audit_log.note(entry_of(request, end))
+
+
+def _target(reason: str) -> str:
+    return f"tokens, {reason}"
 
 
 class _Body:
