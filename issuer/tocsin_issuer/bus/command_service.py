@@ -28,6 +28,7 @@ from tocsin_schemas.errors import (
     TokenRejected,
 )
 from tocsin_verifier_agent.adapters.bearer import token_of_all
+from tocsin_verifier_agent.core.confirmation import Certificate
 from tocsin_verifier_agent.core.verified import Verified
 
 MAX_COMMAND_BYTES: Final = 16 * 1024
@@ -44,11 +45,14 @@ _log = logging.getLogger(__name__)
 class CommandService:
     """``verify`` is the embedded agent's, for tokens that are meant for us; ``verify_own`` reads a
     token that is to be revoked. ``wall_clock`` is in seconds of UTC.
+
+    Nobody sees here which certificate the sender has shown to the bus: a token that is bound to one
+    is refused.
     """
 
     iss: str
-    verify: Callable[[str], Verified]
-    verify_own: Callable[[str], Verified]
+    verify: Callable[[str, Certificate], Verified]
+    verify_own: Callable[[str, Certificate], Verified]
     revoker: Revoker
     records: CommandRecords
     outbox: Outbox
@@ -85,7 +89,7 @@ class CommandService:
         token = token_of_all(authorization)
         if token is None:
             raise RequestRejected("token_missing", "a bearer token is needed", status=401)
-        sender = self.verify(token)
+        sender = self.verify(token, None)
         known["actor"], known["client_id"] = sender.subject, sender.client_id or ""
         if SCOPE not in sender.permissions:
             raise RequestRejected("insufficient_scope", f"this needs {SCOPE}", status=403)

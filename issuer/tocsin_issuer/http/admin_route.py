@@ -1,14 +1,10 @@
 """The routes of the admin API: authorised by the one table, entered into the audit log."""
 
-from collections.abc import Callable, Coroutine
-from typing import Any
-
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from tocsin_issuer.audit_entry import PENDING
 from tocsin_issuer.http.admin_calls import ADMIN_CALLS
-from tocsin_issuer.http.audited import Draft, audited
+from tocsin_issuer.http.audited import Draft, Handler, about, audited
 from tocsin_issuer.http.bearer import bearer_token
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.http.errors import InsufficientScope
@@ -26,21 +22,20 @@ def admin_router(context: IssuerContext, prefix: str = "/admin") -> APIRouter:
     """
 
     class AdminRoute(StrictJsonRoute):
-        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        def get_route_handler(self) -> Handler:
             handle = super().get_route_handler()
             method = "".join(self.methods or ())  # of two, the table has no row
             call = ADMIN_CALLS[method, self.path_format]
 
             async def authorised(request: Request) -> Response:
-                draft = Draft(call.action, durable=True, silent=method == "GET")
-                async with audited(context.audit_log, request, draft):
-                    request.state.operator = _operator(context, request, call.scope, draft)
-                    response = await handle(request)
-                    if response.status_code == 202:
-                        draft.outcome = PENDING
-                    return response
+                request.state.operator = _operator(context, request, call.scope)
+                return await handle(request)
 
-            return authorised
+            async def entered(request: Request) -> Response:
+                draft = Draft(call.action, durable=True, silent=method == "GET")
+                return await audited(context.audit_log, request, draft, authorised)
+
+            return entered
 
     return APIRouter(prefix=prefix, route_class=AdminRoute)
 
@@ -51,7 +46,7 @@ def operator_of(request: Request) -> Verified:
     return operator
 
 
-def _operator(context: IssuerContext, request: Request, scope: str, draft: Draft) -> Verified:
+def _operator(context: IssuerContext, request: Request, scope: str) -> Verified:
     """The operator, whose token is good as of now and carries the permission.
 
     Raises:
@@ -60,7 +55,7 @@ def _operator(context: IssuerContext, request: Request, scope: str, draft: Draft
         AgentStale: 503: a revoked operator's token must not work because we are cut off.
     """
     verified = context.verify_admin(bearer_token(request), peer.of_scope(request.scope))
-    draft.actor, draft.client_id = verified.subject, verified.client_id or ""
+    about(actor=verified.subject, client_id=verified.client_id or "")
     if scope not in verified.permissions:
         raise InsufficientScope(scope)
     return verified

@@ -1,19 +1,21 @@
 """What a request becomes in the audit log: begun where it arrives, added to where more is known."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
+from starlette.responses import Response
 
-from tocsin_issuer.audit_entry import OK, AuditEntry
+from tocsin_issuer.audit_entry import OK, PENDING, AuditEntry
 from tocsin_issuer.http.request_id import request_id_of
 from tocsin_issuer.store.audit_log import AuditLog
 from tocsin_revocation_bus.clocks import wall_clock
 from tocsin_schemas.errors import TocsinError
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 @dataclass(slots=True)
@@ -46,12 +48,21 @@ def about(**known: str) -> None:
             setattr(draft, name, value)
 
 
-@asynccontextmanager
-async def audited(log: AuditLog, request: Request, draft: Draft) -> AsyncIterator[Draft]:
-    """Enter the request into the log when it is done, with the code of what it was refused for."""
+def entered() -> None:
+    """The request at hand is to be entered even where nothing is refused."""
+    draft = _CURRENT.get()
+    if draft is not None:
+        draft.silent = False
+
+
+async def audited(log: AuditLog, request: Request, draft: Draft, handle: Handler) -> Response:
+    """Handle a request, and enter it into the log with what came of it."""
     token = _CURRENT.set(draft)
     try:
-        yield draft
+        response = await handle(request)
+        if response.status_code == 202:
+            draft.outcome = PENDING
+        return response
     except TocsinError as error:
         draft.outcome = error.code
         raise

@@ -11,6 +11,7 @@ from urllib.parse import unquote_plus
 
 from fastapi import Request
 
+from tocsin_issuer.http.audited import about
 from tocsin_issuer.http.client_assertion import (
     ASSERTION_TYPE,
     LEEWAY_S,
@@ -66,6 +67,7 @@ async def authenticate(
     client = await context.clients.authenticate(*credentials)
     if client is None:
         raise invalid_client()
+    about(client_id=client.client_id)
     return client
 
 
@@ -121,6 +123,7 @@ async def _by_assertion(
     remembered_s = int(assertion.exp - now) + 2 * LEEWAY_S
     if not await context.clients.use_assertion(client_id, assertion.jti, remembered_s):
         raise invalid_client()
+    about(client_id=client.client_id)
     return client
 
 

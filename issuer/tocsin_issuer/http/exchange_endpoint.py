@@ -8,7 +8,8 @@ from starlette.responses import JSONResponse
 from tocsin_issuer.exchange.exchanger import TokenExchange
 from tocsin_issuer.exchange.policy import ExchangePolicy
 from tocsin_issuer.exchange.request import TARGETS, ExchangeRequest, several_targets
-from tocsin_issuer.http.audited import Draft, about, audited
+from tocsin_issuer.http.audited import about
+from tocsin_issuer.http.audited_route import audited_route
 from tocsin_issuer.http.client_authentication import authenticate_client, invalid_client
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.http.strict_body import ParameterRepeated, read_form
@@ -28,14 +29,32 @@ def token_exchange(context: IssuerContext, policy: Callable[[], ExchangePolicy])
 
 
 def exchange_router(context: IssuerContext, exchange: TokenExchange) -> APIRouter:
-    """The endpoint."""
-    router = APIRouter()
+    """The endpoint. Of several targets in one request none is chosen: they are refused."""
+    actions = {"/oauth/token": "token.exchange"}
+    router = APIRouter(route_class=audited_route(context.audit_log, actions))
 
     @router.post("/oauth/token")
     async def token(request: Request) -> JSONResponse:
         """Trade a caller's token for one with a single audience."""
-        async with audited(context.audit_log, request, Draft("token.exchange")):
-            return await _exchange(context, exchange, request)
+        form = await _read(request)
+        client = await authenticate_client(context, request, form)
+        if "grant_type" not in form:
+            raise RequestRejected("invalid_request", "grant_type is missing")
+        if form["grant_type"] != GRANT_TYPE:
+            raise RequestRejected("unsupported_grant_type", "the grant type is not supported here")
+        if client is None:
+            raise invalid_client()
+        exchanged = await exchange.exchange(client, ExchangeRequest.from_form(form))
+        about(actor=exchanged.sub, target=exchanged.audience)
+        return JSONResponse(
+            {
+                "access_token": exchanged.token,
+                "issued_token_type": ACCESS_TOKEN_TYPE,
+                "token_type": "Bearer",
+                "expires_in": exchanged.expires_in,
+                "scope": " ".join(exchanged.scopes),
+            }
+        )
 
     return router
 
@@ -47,29 +66,3 @@ async def _read(request: Request) -> dict[str, str]:
         if repeated.names <= TARGETS:
             raise several_targets() from None
         raise
-
-
-async def _exchange(
-    context: IssuerContext, exchange: TokenExchange, request: Request
-) -> JSONResponse:
-    form = await _read(request)
-    client = await authenticate_client(context, request, form)
-    if client is not None:
-        about(client_id=client.client_id)
-    if "grant_type" not in form:
-        raise RequestRejected("invalid_request", "grant_type is missing")
-    if form["grant_type"] != GRANT_TYPE:
-        raise RequestRejected("unsupported_grant_type", "the grant type is not supported here")
-    if client is None:
-        raise invalid_client()
-    exchanged = await exchange.exchange(client, ExchangeRequest.from_form(form))
-    about(actor=exchanged.sub, target=exchanged.audience)
-    return JSONResponse(
-        {
-            "access_token": exchanged.token,
-            "issued_token_type": ACCESS_TOKEN_TYPE,
-            "token_type": "Bearer",
-            "expires_in": exchanged.expires_in,
-            "scope": " ".join(exchanged.scopes),
-        }
-    )

@@ -8,7 +8,8 @@ from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse
 
 from tocsin_issuer.endings import LOGOUT, LOGOUT_ALL, LOGOUT_OF_TOKEN
-from tocsin_issuer.http.audited import Draft, about, audited
+from tocsin_issuer.http.audited import about
+from tocsin_issuer.http.audited_route import audited_route
 from tocsin_issuer.http.bearer import verified_owner
 from tocsin_issuer.http.commit import commit_answer
 from tocsin_issuer.http.context import IssuerContext
@@ -50,18 +51,41 @@ class LoginRequest(BaseModel):
 
 def login_router(context: IssuerContext) -> APIRouter:
     """``/v1/login``, ``/v1/logout`` and ``/v1/logout-all``."""
-    router = APIRouter(prefix="/v1", route_class=StrictJsonRoute)
+    actions = {"/v1/login": "login", "/v1/logout": "logout", "/v1/logout-all": "logout-all"}
+    route_class = audited_route(context.audit_log, actions, StrictJsonRoute)
+    router = APIRouter(prefix="/v1", route_class=route_class)
+    config = context.config
 
     @router.post("/login")
     async def login(body: LoginRequest, request: Request) -> JSONResponse:
         """Open a session. Every refusal is the same, in text and in the work that it costs."""
-        async with audited(context.audit_log, request, Draft("login")):
-            return await _log_in(context, body, request)
+        user = await context.users.authenticate(body.username, body.password)
+        if user is None:  # a name that nobody has may be a password in the wrong field
+            about(actor=await context.users.sub_of(body.username) or "")
+            raise _refused()
+        about(actor=user.sub, client_id=config.login_client_id)
+        try:
+            session = await context.sessions.create(
+                user.sub,
+                config.login_client_id,
+                config.default_audiences,
+                device=body.device_name,
+                device_id=body.device_id,
+                address="" if request.client is None else request.client.host,
+                user_agent=request.headers.get("user-agent"),
+            )
+            about(target=session.sid)
+            return await token_answer(context, session, user)
+        except RequestRejected as rejected:
+            if rejected.code not in REFUSALS:
+                raise
+            raise _refused() from None  # disabled, or logged out everywhere, in this very moment
 
     @router.post("/logout")
     async def logout(request: Request) -> JSONResponse:
         """End the session of the token, or revoke the token where it has no session."""
         claims = verified_owner(context, request).claims
+        about(actor=claims["sub"], target=claims.get("sid", claims["jti"]))
         if "sid" in claims:
             emission = await context.revocations.revoke_sessions(
                 [claims["sid"]], LOGOUT.reason, LOGOUT.initiator, bound_s=context.bound_s()
@@ -78,37 +102,13 @@ def login_router(context: IssuerContext) -> APIRouter:
     async def logout_all(request: Request) -> JSONResponse:
         """End every session of the token's subject, and revoke every token of theirs so far."""
         verified = verified_owner(context, request)
+        about(actor=verified.subject)
         emission = await context.cutoffs.subject(
             verified.subject, LOGOUT_ALL.reason, LOGOUT_ALL.initiator
         )
         return await commit_answer(context, emission)
 
     return router
-
-
-async def _log_in(context: IssuerContext, body: LoginRequest, request: Request) -> JSONResponse:
-    about(client_id=context.config.login_client_id)
-    user = await context.users.authenticate(body.username, body.password)
-    if user is None:  # a name that nobody has may be a password in the wrong field: none is kept
-        about(actor=await context.users.sub_of(body.username) or "")
-        raise _refused()
-    about(actor=user.sub)
-    try:
-        session = await context.sessions.create(
-            user.sub,
-            context.config.login_client_id,
-            context.config.default_audiences,
-            device=body.device_name,
-            device_id=body.device_id,
-            address="" if request.client is None else request.client.host,
-            user_agent=request.headers.get("user-agent"),
-        )
-        about(target=session.sid)
-        return await token_answer(context, session, user)
-    except RequestRejected as rejected:
-        if rejected.code not in REFUSALS:
-            raise
-        raise _refused() from None  # disabled, or logged out everywhere, in this very moment
 
 
 def _refused() -> RequestRejected:

@@ -3,7 +3,8 @@
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 
-from tocsin_issuer.http.audited import Draft, about, audited
+from tocsin_issuer.http.audited import about, entered
+from tocsin_issuer.http.audited_route import audited_route
 from tocsin_issuer.http.client_authentication import authenticate_client, invalid_client
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.http.strict_body import read_form
@@ -15,40 +16,33 @@ from tocsin_schemas.errors import RequestRejected
 
 
 def token_router(context: IssuerContext) -> APIRouter:
-    """``/oauth/token``."""
-    router = APIRouter()
+    """``/oauth/token``. A client that logs in is entered into the audit log, as a user's login is;
+    of a refresh, which every session needs every few minutes, only a refusal is.
+    """
+    actions = {"/oauth/token": "token"}
+    router = APIRouter(route_class=audited_route(context.audit_log, actions, silent=True))
 
     @router.post("/oauth/token")
     async def token(request: Request) -> JSONResponse:
         """Issue a token for a grant."""
-        async with audited(context.audit_log, request, Draft("token", silent=True)) as draft:
-            return await _issue(context, request, draft)
+        form = await read_form(request)
+        client = await authenticate_client(context, request, form)
+        match form.get("grant_type"):
+            case "refresh_token":
+                about(action="token.refresh")
+                return await _refresh(context, form, client)
+            case "client_credentials":
+                about(action="token.client")
+                if client is None:
+                    raise invalid_client()
+                entered()
+                return await _client_token(context, form, client)
+            case None:
+                raise RequestRejected("invalid_request", "grant_type is missing")
+            case _:
+                raise RequestRejected("unsupported_grant_type", "the grant type is not supported")
 
     return router
-
-
-async def _issue(context: IssuerContext, request: Request, draft: Draft) -> JSONResponse:
-    """A client that logs in is entered into the audit log, as a user's login is; of a refresh only
-    a refusal is, since every session needs one every few minutes.
-    """
-    form = await read_form(request)
-    client = await authenticate_client(context, request, form)
-    if client is not None:
-        about(client_id=client.client_id)
-    match form.get("grant_type"):
-        case "refresh_token":
-            draft.action = "token.refresh"
-            return await _refresh(context, form, client)
-        case "client_credentials":
-            draft.action = "token.client"
-            if client is None:
-                raise invalid_client()
-            draft.silent = False
-            return await _client_token(context, form, client)
-        case None:
-            raise RequestRejected("invalid_request", "grant_type is missing")
-        case _:
-            raise RequestRejected("unsupported_grant_type", "the grant type is not supported")
 
 
 async def _refresh(

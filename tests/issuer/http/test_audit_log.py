@@ -117,3 +117,25 @@ async def test_no_secret_gets_there(issuer: Issuer) -> None:
     own = header["Authorization"].split()[1]
     for hidden in (PASSWORD, secret, login["access_token"], login["refresh_token"], own):
         assert hidden not in text
+
+
+async def test_tokens_given_back_and_looked_at(issuer: Issuer) -> None:
+    """A revocation is an act; a look is entered where it is refused; a user's logout is an act."""
+    secret = await issuer.clients.create("reports", ["orders"])
+    form = {"grant_type": "client_credentials"}
+    auth = ("reports", secret)
+    token = (await issuer.public.post("/oauth/token", data=form, auth=auth)).json()["access_token"]
+    await issuer.internal.post("/oauth/introspect", data={"token": token}, auth=auth)
+    answer = await issuer.internal.post("/oauth/revoke", data={"token": token}, auth=auth)
+    assert answer.status_code == 202
+    (done,) = await entries(issuer, ACTS, "token.revoke")
+    assert (done["client_id"], done["outcome"]) == ("reports", "pending")
+    assert done["event_id"] == answer.json()["event_id"]
+    (refused,) = await entries(issuer, REFUSALS, "token.introspect")
+    assert (refused["client_id"], refused["outcome"]) == ("reports", "unauthorized_client")
+
+    sub = await issuer.alice()
+    login = await issuer.login()
+    await issuer.public.post("/v1/logout", headers=bearer(login["access_token"]))
+    (done,) = await entries(issuer, ACTS, "logout")
+    assert (done["actor"], done["target"]) == (sub, login["session_id"])
