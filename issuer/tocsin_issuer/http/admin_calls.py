@@ -37,6 +37,7 @@ ADMIN_CALLS: Final[Mapping[tuple[str, str], AdminCall]] = {
     ("GET", "/admin/issuers"): AdminCall("keys:read", "issuer.list"),
     ("POST", "/admin/issuers/refresh"): AdminCall("keys:write", "issuer.refresh"),
     ("GET", "/admin/audit-log"): AdminCall("audit:read", "audit.read"),
+    ("GET", "/admin/exchange-policy"): AdminCall("clients:read", "exchange-policy.show"),
 }
 
 BY_CLIENT: Final = frozenset(
