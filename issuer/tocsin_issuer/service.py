@@ -31,6 +31,8 @@ from tocsin_issuer.http.public import create_public_app
 from tocsin_issuer.http.server import Listener
 from tocsin_issuer.keys.ceremony import IssuerFolder
 from tocsin_issuer.keys.key_manager import KeyManager
+from tocsin_issuer.keys.key_turns import KeyTurns
+from tocsin_issuer.keys.publication import Publication
 from tocsin_issuer.minting import TokenMinter
 from tocsin_issuer.own_tokens import OwnAuthority
 from tocsin_issuer.sequencing.loop import SequencerLoop
@@ -57,7 +59,7 @@ from tocsin_revocation_bus.jetstream.connection import connect as connect_bus
 from tocsin_revocation_bus.jetstream.follower import Follower
 from tocsin_revocation_bus.tasks import end
 from tocsin_schemas import keyset as keysets
-from tocsin_schemas.errors import ConfigurationError
+from tocsin_schemas.errors import ConfigurationError, TocsinError
 from tocsin_schemas.events import KeysetPublished
 from tocsin_schemas.keyset import Keyset
 from tocsin_schemas.signed_document import SignedDocument
@@ -105,15 +107,7 @@ class IssuerService:
         self.keyset = self._check_keyset(document)
         redis = await self._connect_redis()
         await self._join_ledger(folder, document, redis)
-        keys = KeyManager(
-            folder=folder,
-            replica=self.replica,
-            choice=KeyChoice(redis),
-            outbox=self._outbox,
-            wall_clock=wall_clock,
-            event_id=new_event_id,
-            commit_wait_s=max(5.0, self.config.commit_wait_s),
-        )
+        keys = self._key_manager(folder, redis)
         await self._wait_for_ledger()
         await keys.refresh()
         await self._offer_foreign_issuers(folder)
@@ -232,6 +226,20 @@ class IssuerService:
         if status.state is AgentState.REFUSED:
             raise ConfigurationError(status.reason, f"the ledger is refused: {status.reason}")
         raise ConfigurationError("ledger_unavailable", f"no live ledger: {status.reason}")
+
+    def _key_manager(self, folder: IssuerFolder, redis: Redis) -> KeyManager:
+        wait_s = max(5.0, self.config.commit_wait_s)
+        return KeyManager(
+            folder=folder,
+            turns=KeyTurns(folder.keys, self.replica, KeyChoice(redis), wall_clock),
+            outbox=self._outbox,
+            publication=Publication(
+                folder, self.replica, self._outbox, event_id=new_event_id, commit_wait_s=wait_s
+            ),
+            wall_clock=wall_clock,
+            event_id=new_event_id,
+            commit_wait_s=wait_s,
+        )
 
     async def _offer_foreign_issuers(self, folder: IssuerFolder) -> None:
         entry_id = await offer_foreign_issuers(
@@ -358,7 +366,7 @@ class IssuerService:
         while True:
             await asyncio.sleep(_REFRESH_S)
             try:
-                await keys.refresh()
-                await keys.renew_if_due()
-            except RedisError as error:
-                _log.warning("keys are not refreshed: %s", type(error).__name__)
+                await keys.look_after()
+            except (RedisError, TocsinError) as error:
+                code = getattr(error, "code", type(error).__name__)
+                _log.warning("keys are not looked after: %s", code)

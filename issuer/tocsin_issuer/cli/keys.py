@@ -26,27 +26,36 @@ def list_keys(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     admin_file: AdminFile = DEFAULT_FILE,
 ) -> None:
-    """Show the token keys with their phases and dates (UTC)."""
+    """Show all keys with their phases and dates (UTC), and what will soon be missing."""
     answer = AdminClient(read_access(admin_file)).call("GET", "/admin/keys")
     if as_json:
         print(json.dumps(answer.members))
         return
-    table = Table("kid", "alg", "phase", "may sign from", "until", "verified until")
+    keyset = answer.members["keyset"]
+    print(f"keyset {keyset['version']}, until {_time(keyset['expires_at'])}")
+    table = Table("kid", "alg", "phase", "may sign from", "turn ends", "verified until")
     for key in answer.members["keys"]:
         table.add_row(
             key["kid"],
             key["alg"],
-            key["phase"],
+            key["phase"] if key["held"] else f"{key['phase']}, not here",
             _time(key["usable_from"]),
-            _time(key["sign_until"]),
+            _time(key["turn_ends"]),
             _time(key["verify_until"]),
         )
     print_table(table)
+    ledger = Table("ledger key", "alg", "phase", "until")
+    for key in answer.members["ledger_keys"]:
+        phase = "revoked" if key["revoked"] else "signs" if key["held"] else "not here"
+        ledger.add_row(key["kid"], key["alg"], phase, _time(key["sign_until"]))
+    print_table(ledger)
+    for notice in answer.members["notices"]:
+        print(f"{notice['code']} {notice['kid']} at {_time(notice['at'])}")
 
 
 @app.command()
 def rotate(admin_file: AdminFile = DEFAULT_FILE) -> None:
-    """Move to the standby key, and publish a new standby."""
+    """Move to the next key before its time. No root is needed while another one follows it."""
     answer = AdminClient(read_access(admin_file)).call("POST", "/admin/keys/rotate")
     print(json.dumps(answer.members))
 

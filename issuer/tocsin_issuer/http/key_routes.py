@@ -18,9 +18,9 @@ def key_router(context: IssuerContext) -> APIRouter:
 
     @router.get("")
     async def describe(request: Request) -> JSONResponse:
-        """Phases and dates of the token keys."""
+        """Phases and dates of the keys, and what is to be noticed."""
         require_operator(context, request, "keys:read")
-        return JSONResponse({"keys": context.keys.describe()})
+        return JSONResponse(context.keys.describe())
 
     @router.post("/rotate")
     async def rotate(request: Request) -> JSONResponse:

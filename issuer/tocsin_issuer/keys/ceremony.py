@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from msgspec import structs
 
+from tocsin_issuer.core import keyset_drafts
 from tocsin_issuer.data_dir import DataDir
 from tocsin_issuer.keys.key_store import KeyStore, key_encryption_key
 from tocsin_issuer.keys.signer import PrivateKeySigner, generate
@@ -136,11 +138,16 @@ def init(
     roots: int = 1,
     threshold: int = 1,
     foreign_issuers: tuple[ForeignIssuer, ...] = (),
+    rotations: int = 1,
+    rotate_every_s: int | None = None,
 ) -> Keyset:
     """Make a new issuer: roots, ledger key, an active and a standby token key, the first keyset.
 
+    With ``rotate_every_s`` (seconds) it holds a schedule of so many ``rotations``.
+
     Raises:
         ConfigurationError: ``already_initialised``: nothing is ever overwritten.
+        RequestRejected: ``rotation_period``.
     """
     if (path / KEYSET_NAME).exists():
         raise ConfigurationError("already_initialised", f"{path}: there is a keyset here already")
@@ -150,7 +157,7 @@ def init(
     try:
         root_keys = [generate(LEDGER_ALG) for _ in range(roots)]
         ledger = generate(LEDGER_ALG)
-        tokens = [generate(alg), generate(alg)]
+        tokens = [generate(alg) for _ in range(rotations + 1)]
         for root_key in root_keys:
             folder.roots.save(root_key)
         for key in (ledger, *tokens):
@@ -174,6 +181,19 @@ def init(
             ),
             foreign_issuers=foreign_issuers,
         )
+        if rotate_every_s is not None:
+            keyset = structs.replace(
+                keyset_drafts.scheduled_keyset(
+                    keyset,
+                    active=None,
+                    added=(),
+                    revoked=(),
+                    now=now,
+                    every_s=rotate_every_s,
+                    bound_s=-(-policy.bound_ms // 1000),
+                ),
+                version=1,
+            )
         signers: list[Signer] = list(root_keys)
         folder.keep_keyset(keysets.sign(keyset, signers))
         return keyset
