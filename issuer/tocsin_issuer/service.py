@@ -24,14 +24,18 @@ from tocsin_issuer.foreign.known_issuers import KnownIssuers
 from tocsin_issuer.foreign.naming import offer_foreign_issuers
 from tocsin_issuer.foreign.schedule import Schedule
 from tocsin_issuer.http.account_routes import account_router
+from tocsin_issuer.http.ceremony_routes import ceremony_router
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.http.internal import create_internal_app
 from tocsin_issuer.http.issuer_routes import issuer_router
 from tocsin_issuer.http.public import create_public_app
 from tocsin_issuer.http.server import Listener
+from tocsin_issuer.keys import draft
+from tocsin_issuer.keys.ceremonies import Ceremonies
 from tocsin_issuer.keys.ceremony import IssuerFolder
 from tocsin_issuer.keys.key_manager import KeyManager
 from tocsin_issuer.keys.key_turns import KeyTurns
+from tocsin_issuer.keys.ledger_key import LedgerKey
 from tocsin_issuer.keys.publication import Publication
 from tocsin_issuer.minting import TokenMinter
 from tocsin_issuer.own_tokens import OwnAuthority
@@ -54,11 +58,9 @@ from tocsin_issuer.store.revocations import Revocations
 from tocsin_issuer.store.users import UserStore
 from tocsin_revocation_bus.clocks import lease_clock, wall_clock
 from tocsin_revocation_bus.core.replica import AgentState, Replica
-from tocsin_revocation_bus.core.trust import PinnedRoots, Trust
 from tocsin_revocation_bus.jetstream.connection import connect as connect_bus
 from tocsin_revocation_bus.jetstream.follower import Follower
 from tocsin_revocation_bus.tasks import end
-from tocsin_schemas import keyset as keysets
 from tocsin_schemas.errors import ConfigurationError, TocsinError
 from tocsin_schemas.events import KeysetPublished
 from tocsin_schemas.keyset import Keyset
@@ -105,16 +107,18 @@ class IssuerService:
         self._closing.callback(folder.close)
         document = folder.newest_keyset()
         self.keyset = self._check_keyset(document)
+        first = draft.trust_in(folder.first_keyset())
+        self._pinned = first.pinned
         redis = await self._connect_redis()
         await self._join_ledger(folder, document, redis)
-        keys = self._key_manager(folder, redis)
+        keys, ceremonies = self._keys(folder, redis)
         await self._wait_for_ledger()
         await keys.refresh()
         await self._offer_foreign_issuers(folder)
         self._in_background(lambda: self._look_after(keys), "keys")
         importer = self._importer()
         self._in_background(importer.run, "foreign keys")
-        self._listen(redis, keys, importer)
+        self._listen(redis, keys, importer, ceremonies)
 
     def open(self) -> None:
         """Serve requests."""
@@ -147,16 +151,13 @@ class IssuerService:
 
     def _check_keyset(self, document: SignedDocument) -> Keyset:
         """The newest keyset, by the roots that it names: a damaged file must show at once."""
-        claimed = keysets.parse_unverified(document)
-        pinned = PinnedRoots(frozenset(claimed.roots.public_keys()), claimed.roots.threshold)
-        trust = Trust(self.config.iss, pinned).accept(document)
-        if trust.keyset is None:
-            raise ConfigurationError("keyset_malformed", "the keyset is not signed by its roots")
+        trust = draft.trust_in(document)
+        if trust.keyset is None or trust.issuer != self.config.iss:
+            raise ConfigurationError("keyset_malformed", "the keyset is another issuer's")
         if self.config.max_token_life_s > trust.keyset.policy.max_token_life_s:
             raise ConfigurationError(
                 "policy_mismatch", "max_token_life_s exceeds what the signed policy allows"
             )
-        self._pinned = pinned
         return trust.keyset
 
     async def _connect_redis(self) -> Redis:
@@ -173,8 +174,10 @@ class IssuerService:
     async def _join_ledger(
         self, folder: IssuerFolder, document: SignedDocument, redis: Redis
     ) -> None:
-        bus, signer = self._settings.bus, folder.ledger_signer(self.keyset)
+        bus = self._settings.bus
+        folder.ledger_signer(self.keyset)  # a missing one must show at once
         self.replica = Replica(self.config.iss, self._pinned)
+        signer = LedgerKey(folder.keys, self.replica, self.keyset, wall_clock)
         self._follower = Follower(self.replica, bus, name="issuer")
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
@@ -227,19 +230,30 @@ class IssuerService:
             raise ConfigurationError(status.reason, f"the ledger is refused: {status.reason}")
         raise ConfigurationError("ledger_unavailable", f"no live ledger: {status.reason}")
 
-    def _key_manager(self, folder: IssuerFolder, redis: Redis) -> KeyManager:
+    def _keys(self, folder: IssuerFolder, redis: Redis) -> tuple[KeyManager, Ceremonies]:
         wait_s = max(5.0, self.config.commit_wait_s)
-        return KeyManager(
+        turns = KeyTurns(folder.keys, self.replica, KeyChoice(redis), wall_clock)
+        publication = Publication(
+            folder, self.replica, self._outbox, event_id=new_event_id, commit_wait_s=wait_s
+        )
+        keys = KeyManager(
             folder=folder,
-            turns=KeyTurns(folder.keys, self.replica, KeyChoice(redis), wall_clock),
+            turns=turns,
             outbox=self._outbox,
-            publication=Publication(
-                folder, self.replica, self._outbox, event_id=new_event_id, commit_wait_s=wait_s
-            ),
+            publication=publication,
             wall_clock=wall_clock,
             event_id=new_event_id,
             commit_wait_s=wait_s,
         )
+        ceremonies = Ceremonies(
+            folder=folder,
+            replica=self.replica,
+            turns=turns,
+            publication=publication,
+            wall_clock=wall_clock,
+            max_token_life_s=self.config.max_token_life_s,
+        )
+        return keys, ceremonies
 
     async def _offer_foreign_issuers(self, folder: IssuerFolder) -> None:
         entry_id = await offer_foreign_issuers(
@@ -265,7 +279,9 @@ class IssuerService:
             schedule=Schedule(self.config.foreign_refresh_s, self.config.foreign_least_pause_s),
         )
 
-    def _listen(self, redis: Redis, keys: KeyManager, importer: KeyImporter) -> None:
+    def _listen(
+        self, redis: Redis, keys: KeyManager, importer: KeyImporter, ceremonies: Ceremonies
+    ) -> None:
         config = self.config
         foreign = KnownIssuers(lambda: self.replica.trust.keyset)
         passwords = Passwords()
@@ -311,6 +327,7 @@ class IssuerService:
             context, PolicyFile(self._settings.folder / POLICY_NAME).current
         )
         internal.include_router(issuer_router(context, importer))
+        internal.include_router(ceremony_router(context, ceremonies))
         endings = AccountEndings(
             redis,
             self._outbox,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-# DS
+from tocsin_issuer.cli.duration import seconds
 from tocsin_issuer.keys import ceremony
 from tocsin_schemas.keyset import Policy
 
@@ -29,10 +29,14 @@ def init(
     threshold: Annotated[int, typer.Option(min=1, max=16)] = 1,
     lease_ms: Annotated[int, typer.Option(min=500, max=3_600_000)] = 120_000,
     heartbeat_ms: Annotated[int, typer.Option(min=50, max=60_000)] = 1_000,
+    rotations: Annotated[
+        int, typer.Option(min=1, max=32, help="Token keys after the active one.")
+    ] = 3,
+    every: Annotated[str, typer.Option(help="How long each token key signs.")] = "30d",
 ) -> None:
-    """Make roots, ledger key, two token keys (one stands by) and the first keyset.
+    """Make roots, ledger key, token keys for several rotations and the first keyset.
 
-    For production, move the files in `roots/` to where they are kept offline.
+    The roots lie in the folder. For production, `tocsin keys ceremony` keeps them elsewhere.
     """
     keyset = ceremony.init(
         folder,
@@ -42,6 +46,8 @@ def init(
         alg=alg,
         roots=roots,
         threshold=threshold,
+        rotations=rotations,
+        rotate_every_s=seconds(every),
     )
     print(f"keyset 1 of {keyset.iss} in {folder}; pin in the services' files:")
     for kid in sorted(keyset.roots.public_keys()):

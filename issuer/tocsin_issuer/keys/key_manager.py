@@ -67,15 +67,15 @@ class KeyManager:
         return self._turns.describe()
 
     async def refresh(self) -> None:
-        """Take over what is in the ledger and what other replicas chose."""
+        """Take over what is in the ledger, what other replicas chose, and what was begun."""
+        await self._publication.resume()
         await self._turns.refresh()
 
     async def look_after(self) -> None:
         """Go on with the schedule, announce what comes to its end, renew it where that can be done
         here. To be called every second.
         """
-        await self._publication.resume()
-        await self._turns.refresh()
+        await self.refresh()
         await self._replenish()
         self._turns.announce()
 

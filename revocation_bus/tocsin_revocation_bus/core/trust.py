@@ -24,11 +24,15 @@ class PinnedRoots:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """An immutable state; :meth:`accept` returns the next one or raises."""
+    """An immutable state; :meth:`accept` returns the next one or raises.
+
+    ``document`` is the keyset in force as the roots signed it.
+    """
 
     issuer: str
     pinned: PinnedRoots
     keyset: Keyset | None = None
+    document: SignedDocument | None = None
     token_keys: Mapping[str, PublicKey] = field(default_factory=dict)
     ledger_keys: Mapping[str, PublicKey] = field(default_factory=dict)
     windows: Mapping[str, KeysetKey] = field(default_factory=dict)
@@ -55,6 +59,7 @@ class Trust:
         return replace(
             self,
             keyset=candidate,
+            document=document,
             token_keys=candidate.public_keys("token"),
             ledger_keys=candidate.public_keys("ledger"),
             windows={key.kid: key for key in candidate.keys},
