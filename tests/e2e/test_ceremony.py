@@ -15,6 +15,7 @@ from tests.support.rejected import rejected
 from tocsin_issuer.keys import root_file
 from tocsin_issuer.keys.ceremony import IssuerFolder
 from tocsin_issuer.keys.signer import PrivateKeySigner, generate
+from tocsin_issuer.service_file import render_service_file
 from tocsin_revocation_bus.core.replica import AgentState
 from tocsin_schemas import keyset as keysets
 from tocsin_schemas import signed_document
@@ -144,8 +145,29 @@ async def test_from_one_root_to_two_of_three(stack: Stack, desk: Operator, tmp_p
         assert [key["phase"] for key in listed["keys"]][:1] == ["active"]
         assert {key["alg"] for key in listed["keys"]} == {"RS256", "Ed25519"}
         assert len(listed["keys"]) == 5
+    login = await stack.log_in()
     async with stack.agent() as fresh:  # it pins the first root, and replays the chain
-        fresh.verify((await stack.log_in())["access_token"])
+        fresh.verify(login["access_token"])
+        keyset = fresh.replica.trust.keyset
+    assert keyset is not None
+    text = (stack.folder / "orders.tocsin").read_text()
+    for name, roots_version in (("later", 2), ("wrong", 1)):
+        roots = render_service_file(
+            issuer=keyset.iss,
+            audiences=["orders"],
+            thumbprints=keyset.roots.public_keys(),
+            threshold=keyset.roots.threshold,
+            roots_version=roots_version,
+            servers=[],
+            credentials=None,
+        ).partition("[bus]")[0]
+        file = stack.folder / f"{name}.tocsin"
+        file.write_text(roots + "[bus]" + text.partition("[bus]")[2])
+        file.chmod(0o600)
+    async with stack.agent("later") as enrolled_later:  # it pins the new roots alone
+        enrolled_later.verify(login["access_token"])
+    async with stack.agent("wrong") as lost:
+        assert lost.status().reason == "root_mismatch"
 
 
 def version(agent: VerifierAgent) -> int:
