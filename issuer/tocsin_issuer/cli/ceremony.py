@@ -20,7 +20,7 @@ from tocsin_issuer.cli.secret_text import secret_bytes
 from tocsin_issuer.core.keyset_changes import changes
 from tocsin_issuer.keys import ceremony, draft, root_file
 from tocsin_issuer.keys.draft import KeysetDraft
-from tocsin_issuer.keys.draft_request import DraftRequest, NewRoots
+from tocsin_issuer.keys.draft_request import MAX_ROTATIONS, DraftRequest, NewRoots
 from tocsin_issuer.keys.signer import generate
 from tocsin_schemas.errors import ConfigurationError
 from tocsin_schemas.keyset import Policy, PublicJwk, RootSet
@@ -36,7 +36,9 @@ RootPublics = Annotated[
     list[Path] | None, typer.Option("--root", help="A root's public file. Once for each root.")
 ]
 Threshold = Annotated[int | None, typer.Option(min=1, max=16, help="How many roots must sign.")]
-Rotations = Annotated[int, typer.Option(min=1, max=32, help="Token keys after the active one.")]
+Rotations = Annotated[
+    int, typer.Option(min=1, max=MAX_ROTATIONS, help="Token keys after the active one.")
+]
 Every = Annotated[str, typer.Option(help="How long each token key signs: 30d, 12h …")]
 SecretFile = Annotated[
     Path | None, typer.Option(help="Holds the passphrase or key; else it is asked for.")

@@ -10,6 +10,7 @@ import typer
 
 from tocsin_issuer.cli.duration import seconds
 from tocsin_issuer.keys import ceremony
+from tocsin_issuer.keys.draft_request import MAX_ROTATIONS
 from tocsin_schemas.keyset import Policy
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def init(
     lease_ms: Annotated[int, typer.Option(min=500, max=3_600_000)] = 120_000,
     heartbeat_ms: Annotated[int, typer.Option(min=50, max=60_000)] = 1_000,
     rotations: Annotated[
-        int, typer.Option(min=1, max=32, help="Token keys after the active one.")
+        int, typer.Option(min=1, max=MAX_ROTATIONS, help="Token keys after the active one.")
     ] = 3,
     every: Annotated[str, typer.Option(help="How long each token key signs.")] = "30d",
 ) -> None:

@@ -7,6 +7,7 @@ from msgspec import Meta, Struct
 from tocsin_schemas.keyset import MAX_KEYSET_LIFE_S, Policy, PublicJwk
 
 DAY_S: Final = 24 * 3600
+MAX_ROTATIONS: Final = 12  # more keys would not fit into one request to publish them
 
 Alg = Literal["RS256", "ES256", "Ed25519"]
 
@@ -24,7 +25,7 @@ class DraftRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     the ``algs`` in turn. None leaves something as it is.
     """
 
-    rotations: Annotated[int, Meta(ge=1, le=32)] = 3
+    rotations: Annotated[int, Meta(ge=1, le=MAX_ROTATIONS)] = 3
     every_s: Annotated[int, Meta(ge=1, le=MAX_KEYSET_LIFE_S)] = 30 * DAY_S
     life_s: Annotated[int, Meta(ge=60, le=MAX_KEYSET_LIFE_S)] = MAX_KEYSET_LIFE_S
     algs: Annotated[tuple[Alg, ...], Meta(max_length=32)] = ()

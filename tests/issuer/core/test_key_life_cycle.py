@@ -40,7 +40,10 @@ def phases(
 
 
 def rotated(keyset: Keyset, active: str, retiring: str | None, **changes: object) -> Keyset:
-    added = key_entry(signer("Ed25519", "third"), "token", publish_at=NOW, sign_from=NOW)
+    until = NOW + 40 * DAY
+    added = key_entry(
+        signer("Ed25519", "third"), "token", publish_at=NOW, sign_from=NOW, sign_until=until
+    )
     return next_keyset(
         keyset,
         active=active,
@@ -48,7 +51,7 @@ def rotated(keyset: Keyset, active: str, retiring: str | None, **changes: object
         added=added,
         revoked=changes.get("revoked", ()),  # type: ignore[arg-type]
         now=NOW,
-        expires_at=NOW + 30 * DAY,
+        expires_at=until,
         bound_s=121,
     )
 
