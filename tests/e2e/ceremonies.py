@@ -9,6 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from msgspec import to_builtins
+
+from tests.support.stack import Stack
+from tocsin_issuer.keys import draft, root_file
+from tocsin_issuer.keys.signer import PrivateKeySigner
+from tocsin_schemas.keyset import Keyset
+
 TOCSIN = str(Path(sys.executable).with_name("tocsin"))
 PASSPHRASE = "a passphrase for tests"
 
@@ -73,3 +80,26 @@ class Operator:
         )
         assert "version" in said  # nobody signs without being shown what
         return part
+
+
+def development_root(stack: Stack) -> tuple[Path, Path]:
+    """The file of the root that `tocsin up` has made, and of the key that opens it."""
+    folder = stack.folder / ".tocsin" / "issuer"
+    return next((folder / "roots").glob("*.pem")), folder / "kek"
+
+
+def open_root(stack: Stack) -> PrivateKeySigner:
+    """That root."""
+    path, kek = development_root(stack)
+    return root_file.read(path, kek.read_bytes())
+
+
+async def hold_one(stack: Stack, wanted: dict[str, object]) -> Keyset:
+    """A whole ceremony of one, over HTTP; the keyset that is in force now."""
+    drafted = await stack.admin("POST", "/admin/keys/drafts", wanted)
+    assert drafted.status_code == 201, drafted.text
+    read = draft.read_draft(drafted.content)
+    document = draft.assemble(read, [draft.sign(read, open_root(stack))])
+    answer = await stack.admin("POST", "/admin/keys/keysets", to_builtins(document))
+    assert answer.status_code == 200, answer.text
+    return read.keyset

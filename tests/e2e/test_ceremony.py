@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 from msgspec import to_builtins
 
-from tests.e2e.ceremonies import Operator
+from tests.e2e.ceremonies import Operator, development_root, open_root
 from tests.e2e.conftest import Stack
 from tests.support.rejected import rejected
-from tocsin_issuer.keys import root_file
 from tocsin_issuer.keys.ceremony import IssuerFolder
 from tocsin_issuer.keys.signer import PrivateKeySigner, generate
 from tocsin_issuer.service_file import render_service_file
@@ -82,12 +81,6 @@ async def test_nothing_is_signed_without_a_yes(tmp_path: Path) -> None:
 def desk(stack: Stack, tmp_path: Path) -> Operator:
     """Where the issuer's operator sits."""
     return Operator(tmp_path / "desk", stack.secrets.admin_file)
-
-
-def development_root(stack: Stack) -> tuple[Path, Path]:
-    """The root that `tocsin up` has made, and the key that opens it."""
-    folder = stack.folder / ".tocsin" / "issuer"
-    return next((folder / "roots").glob("*.pem")), folder / "kek"
 
 
 async def assembled(desk: Operator, *parts: Path) -> None:
@@ -177,8 +170,7 @@ def version(agent: VerifierAgent) -> int:
 
 
 async def test_what_the_issuer_refuses_to_publish(stack: Stack) -> None:
-    path, kek = development_root(stack)
-    root = root_file.read(path, kek.read_bytes())
+    root = open_root(stack)
     answer = await stack.admin("POST", "/admin/keys/drafts", {"algs": ["Ed25519"]})
     assert answer.status_code == 201, answer.text
     drafted = answer.json()

@@ -5,24 +5,16 @@ from __future__ import annotations
 import asyncio
 from itertools import pairwise
 
-from msgspec import to_builtins
-
+from tests.e2e.ceremonies import hold_one
 from tests.e2e.conftest import LEASE_S, Stack
 from tests.support.rejected import rejected
-from tocsin_issuer.keys import draft, root_file
 from tocsin_schemas import jws
 from tocsin_verifier_agent import Verifier
 
 
 async def test_a_rotation_across_algorithms(stack: Stack) -> None:
-    folder = stack.folder / ".tocsin" / "issuer"
-    root = root_file.read(next((folder / "roots").glob("*.pem")), (folder / "kek").read_bytes())
     wanted = {"rotations": 4, "algs": ["ES256", "Ed25519", "RS256"], "every_s": 600}
-    drafted = await stack.admin("POST", "/admin/keys/drafts", wanted)
-    read = draft.read_draft(drafted.content)
-    document = draft.assemble(read, [draft.sign(read, root)])
-    published = await stack.admin("POST", "/admin/keys/keysets", to_builtins(document))
-    assert published.status_code == 200, published.text
+    keyset = await hold_one(stack, {**wanted})
 
     planned = (await stack.admin("GET", "/admin/keys")).json()["keys"]
     assert [key["phase"] for key in planned] == ["active", "standby", *["pending"] * 3]
@@ -45,7 +37,7 @@ async def test_a_rotation_across_algorithms(stack: Stack) -> None:
         found = (
             await stack.http.get(f"{stack.development.public_url}/.well-known/jwks.json")
         ).json()
-        offline = Verifier.from_jwks(found, issuer=read.keyset.iss, audience="orders")
+        offline = Verifier.from_jwks(found, issuer=keyset.iss, audience="orders")
         for login, key in zip(logins, planned, strict=True):
             token = login["access_token"]
             header = jws.parse_header(token.split(".", 1)[0])

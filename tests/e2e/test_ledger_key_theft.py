@@ -7,13 +7,13 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
-from msgspec import structs, to_builtins
+from msgspec import structs
 from nats.aio.client import Client
 
+from tests.e2e.ceremonies import hold_one
 from tests.e2e.conftest import LEASE_S, Stack
 from tests.support.rejected import rejected
 from tocsin_issuer.data_dir import DataDir
-from tocsin_issuer.keys import draft, root_file
 from tocsin_issuer.keys.key_store import KeyStore, key_encryption_key
 from tocsin_issuer.keys.signer import PrivateKeySigner
 from tocsin_revocation_bus.clocks import lease_clock
@@ -94,14 +94,7 @@ async def replace_the_ledger_key(stack: Stack) -> None:
     stolen = ledger_kid(stack)
     refused = await stack.admin("POST", f"/admin/keys/{stolen}/revoke")
     assert (refused.status_code, refused.json()["code"]) == (409, "last_ledger_key")
-    drafted = await stack.admin("POST", "/admin/keys/drafts", {"new_ledger_key": True})
-    assert drafted.status_code == 201, drafted.text
-    read = draft.read_draft(drafted.content)
-    folder = stack.folder / ".tocsin" / "issuer"
-    root = root_file.read(next((folder / "roots").glob("*.pem")), (folder / "kek").read_bytes())
-    document = draft.assemble(read, [draft.sign(read, root)])
-    answer = await stack.admin("POST", "/admin/keys/keysets", to_builtins(document))
-    assert answer.status_code == 200, answer.text
+    await hold_one(stack, {"new_ledger_key": True})
     answer = await stack.admin("POST", f"/admin/keys/{stolen}/revoke")
     assert answer.status_code == 200, answer.text
     assert ledger_kid(stack) != stolen

@@ -7,9 +7,10 @@ that has just been published must wait for the bound B, until no agent can still
 without knowing it (I9); so one is always kept standing by.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from tocsin_schemas.errors import RequestRejected
 from tocsin_schemas.keyset import Keyset, KeysetKey
@@ -37,6 +38,16 @@ class KeyTimes:
 
     acked_at: Mapping[str, float]
     bound_s: float
+
+
+class Situation(NamedTuple):
+    """What is asked about: the arguments of the functions below, in their order."""
+
+    keyset: Keyset
+    revoked: Collection[str]
+    active: str | None
+    now: float
+    times: KeyTimes
 
 
 def known_since(keyset: Keyset, now: float) -> float:

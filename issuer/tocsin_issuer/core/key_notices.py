@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tocsin_issuer.core import key_life_cycle
-from tocsin_issuer.core.key_life_cycle import KeyTimes, Phase
+from tocsin_issuer.core.key_life_cycle import Phase, Situation
 from tocsin_schemas.errors import RequestRejected
 from tocsin_schemas.keyset import Keyset
 
@@ -35,21 +35,12 @@ class Notice:
         return self.code in _URGENT
 
 
-def notices(
-    keyset: Keyset,
-    revoked: Collection[str],
-    active: str | None,
-    now: float,
-    times: KeyTimes,
-    held: Collection[str],
-) -> list[Notice]:
-    """What is to be said at ``now``, the nearest first. ``held`` are the kids whose private keys
-    are here.
-    """
+def notices(situation: Situation, held: Collection[str]) -> list[Notice]:
+    """What is to be said, the nearest first. ``held`` are the kids whose private keys are here."""
     found = [
-        *_of_the_keyset(keyset, now),
-        *_of_token_keys(keyset, revoked, active, now, times, held),
-        *_of_ledger_keys(keyset, revoked, now, held),
+        *_of_the_keyset(situation.keyset, situation.now),
+        *_of_token_keys(situation, held),
+        *_of_ledger_keys(situation, held),
     ]
     return sorted(found)
 
@@ -62,19 +53,13 @@ def _of_the_keyset(keyset: Keyset, now: float) -> list[Notice]:
     return []
 
 
-def _of_token_keys(
-    keyset: Keyset,
-    revoked: Collection[str],
-    active: str | None,
-    now: float,
-    times: KeyTimes,
-    held: Collection[str],
-) -> list[Notice]:
-    phases = key_life_cycle.phases(keyset, revoked, active, now, times)
+def _of_token_keys(situation: Situation, held: Collection[str]) -> list[Notice]:
+    keyset, now, times = situation.keyset, situation.now, situation.times
+    phases = key_life_cycle.phases(*situation)
     coming = [key for key in key_life_cycle.token_keys(keyset) if phases[key.kid] in _STILL_TO_COME]
     found = [Notice(int(now), "key_missing", key.kid) for key in coming if key.kid not in held]
     try:
-        signing = key_life_cycle.choose_active(keyset, revoked, active, now, times)
+        signing = key_life_cycle.choose_active(*situation)
     except RequestRejected:
         return [*found, Notice(int(now), "no_signing_key")]
     after = [key for key in coming if key.kid != signing]
@@ -87,15 +72,14 @@ def _of_token_keys(
     return found
 
 
-def _of_ledger_keys(
-    keyset: Keyset, revoked: Collection[str], now: float, held: Collection[str]
-) -> list[Notice]:
+def _of_ledger_keys(situation: Situation, held: Collection[str]) -> list[Notice]:
+    keyset, now = situation.keyset, situation.now
     good = [
         key
         for key in keyset.keys
         if key.use == "ledger"
         and key.kid in held
-        and key.kid not in revoked
+        and key.kid not in situation.revoked
         and now <= key.sign_until
     ]
     if not good:

@@ -49,9 +49,10 @@ class Ceremonies:
         Raises:
             RequestRejected: as :func:`scheduled_keyset`, or ``no_signing_key`` (503).
         """
-        keyset, revoked, active, wall, times = self._turns.situation()
-        now = int(wall)
-        phases = key_life_cycle.phases(keyset, revoked, active, wall, times)
+        situation = self._turns.situation()
+        keyset, revoked, active = situation[:3]
+        now = int(situation.now)
+        phases = key_life_cycle.phases(*situation)
         after = [
             kid
             for kid, phase in phases.items()
@@ -125,14 +126,14 @@ class Ceremonies:
 
     def _check_token_keys(self, keyset: Keyset) -> None:
         """One that can sign at once, and every other one that is to come, must be here."""
-        _, revoked, active, now, times = self._turns.situation()
+        situation = self._turns.situation()._replace(keyset=keyset)
         held = self._folder.keys.kids()
-        phases = key_life_cycle.phases(keyset, revoked, active, now, times)
+        phases = key_life_cycle.phases(*situation)
         for kid, phase in phases.items():
             coming = phase in (Phase.ACTIVE, Phase.STANDBY, Phase.PENDING)
             if coming and kid not in held:
                 raise RequestRejected("key_missing", f"the private key of {kid} is not here", 409)
-        key_life_cycle.choose_active(keyset, revoked, active, now, times)
+        key_life_cycle.choose_active(*situation)
 
     def _check_ledger_keys(self, keyset: Keyset) -> None:
         now, held = self._wall_clock(), self._folder.keys.kids()

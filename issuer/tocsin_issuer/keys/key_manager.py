@@ -151,8 +151,8 @@ class KeyManager:
 
     async def _leave(self, kid: str) -> None:
         """Move away from a compromised key, whether or not another may sign already."""
-        keyset, revoked, active, now, times = self._turns.situation()
-        ready = key_life_cycle.standbys(keyset, {*revoked, kid}, active, now, times)
+        situation = self._turns.situation()
+        ready = key_life_cycle.standbys(*situation._replace(revoked={*situation.revoked, kid}))
         if ready:
             await self._turns.move_to(ready[0], "revoked")
         else:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from tocsin_issuer.core import key_life_cycle, key_notices
-from tocsin_issuer.core.key_life_cycle import KeyTimes, Phase
+from tocsin_issuer.core.key_life_cycle import KeyTimes, Phase, Situation
 from tocsin_issuer.keys import key_view
 from tocsin_issuer.keys.announcer import Announcer
 from tocsin_issuer.keys.key_store import KeyStore
@@ -64,11 +64,11 @@ class KeyTurns:
     def _choose(self) -> str:
         return key_life_cycle.choose_active(*self.situation())
 
-    def situation(self) -> tuple[Keyset, Collection[str], str | None, float, KeyTimes]:
+    def situation(self) -> Situation:
         """What the life cycle is asked with."""
         keyset = self.keyset()
         times = KeyTimes(self._acked_at, keyset.policy.bound_ms / 1000)
-        return keyset, self.revoked, self._active, self._wall_clock(), times
+        return Situation(keyset, self.revoked, self._active, self._wall_clock(), times)
 
     def _signer(self, kid: str) -> PrivateKeySigner:
         if kid not in self._signers:
@@ -103,8 +103,7 @@ class KeyTurns:
 
     def stands_by_after(self, kid: str | None) -> bool:
         """Whether a key could take over from ``kid``, now or once it is old enough."""
-        keyset, revoked, _, now, times = self.situation()
-        phases = key_life_cycle.phases(keyset, revoked, kid, now, times)
+        phases = key_life_cycle.phases(*self.situation()._replace(active=kid))
         return not {Phase.STANDBY, Phase.PENDING}.isdisjoint(
             phase for other, phase in phases.items() if other != kid
         )
@@ -156,7 +155,7 @@ class KeyTurns:
     def announce(self) -> None:
         """Log what an operator must hear of."""
         if self.known_keyset is not None:
-            found = key_notices.notices(*self.situation(), self._held)
+            found = key_notices.notices(self.situation(), self._held)
             self._announcer.say(found, self._wall_clock())
 
     # --- what others may see --------------------------------------------------------------------
@@ -171,4 +170,4 @@ class KeyTurns:
 
     def describe(self) -> dict[str, Any]:
         """Phases and dates of all keys, in the order of their turns, and what is to be noticed."""
-        return key_view.describe(*self.situation(), self._held)
+        return key_view.describe(self.situation(), self._held)

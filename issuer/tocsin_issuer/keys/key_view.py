@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from tocsin_issuer.core import key_life_cycle, key_notices
-from tocsin_issuer.core.key_life_cycle import KeyTimes
+from tocsin_issuer.core.key_life_cycle import Situation
 from tocsin_schemas import jwk
 from tocsin_schemas.keyset import Keyset, KeysetKey
 
@@ -25,20 +25,14 @@ def pems(keys: Iterable[KeysetKey]) -> str:
     return "".join(jwk.to_pem(key.jwk) for key in keys)
 
 
-def describe(
-    keyset: Keyset,
-    revoked: Collection[str],
-    active: str | None,
-    now: float,
-    times: KeyTimes,
-    held: Collection[str],
-) -> dict[str, Any]:
+def describe(situation: Situation, held: Collection[str]) -> dict[str, Any]:
     """Phases and dates of all keys, in the order of their turns, and what is to be noticed.
 
     Times are seconds of UTC. ``held`` are the kids whose private keys are here.
     """
-    phases = key_life_cycle.phases(keyset, revoked, active, now, times)
-    found = key_notices.notices(keyset, revoked, active, now, times, held)
+    keyset, times = situation.keyset, situation.times
+    phases = key_life_cycle.phases(*situation)
+    found = key_notices.notices(situation, held)
     return {
         "keyset": {"version": keyset.version, "expires_at": keyset.expires_at},
         "keys": [
@@ -58,7 +52,7 @@ def describe(
             {
                 "kid": key.kid,
                 "alg": key.alg,
-                "revoked": key.kid in revoked,
+                "revoked": key.kid in situation.revoked,
                 "sign_until": key.sign_until,
                 "held": key.kid in held,
             }

@@ -15,6 +15,7 @@ from tocsin_issuer.core.key_life_cycle import (
     RETIRE_GRACE_S,
     KeyTimes,
     Phase,
+    Situation,
     choose_active,
     known_since,
     phases,
@@ -85,10 +86,8 @@ class Fleet:
 
     def codes(self) -> set[str]:
         held = {key.kid for key in self.keyset.keys}
-        return {
-            one.code
-            for one in notices(self.keyset, self.revoked, self.active, self.now, self.times, held)
-        }
+        situation = Situation(self.keyset, self.revoked, self.active, self.now, self.times)
+        return {one.code for one in notices(situation, held)}
 
     def step(self) -> str:
         self.active = choose_active(self.keyset, self.revoked, self.active, self.now, self.times)
