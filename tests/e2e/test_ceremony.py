@@ -209,7 +209,8 @@ async def test_what_the_issuer_refuses_to_publish(stack: Stack) -> None:
     assert await published(policy=policy) == (409, "policy_out_of_caps")
     wanted: tuple[tuple[dict[str, object], str], ...] = (
         ({"life_s": 91 * 86400}, "field_invalid"),
-        ({"policy": {"lease_ms": 3_600_001}}, "field_invalid"),
+        ({"policy": {"lease_ms": 3_600_001}}, "policy_out_of_caps"),
+        ({"policy": {"unknown": 1}}, "field_invalid"),
         ({"algs": ["HS256"]}, "field_invalid"),
         ({"more": 1}, "field_invalid"),
         ({"every_s": 1}, "rotation_period"),
@@ -220,4 +221,6 @@ async def test_what_the_issuer_refuses_to_publish(stack: Stack) -> None:
     described = (await stack.admin("GET", "/admin/keys")).json()
     assert described["keyset"]["version"] == 1
     assert [key["phase"] for key in described["keys"]] == ["active", "standby"]
+    shorter = await stack.admin("POST", "/admin/keys/drafts", {"policy": {"lease_ms": 1500}})
+    assert shorter.json()["keyset"]["policy"] == {**keyset["policy"], "lease_ms": 1500}
     assert await published() == (200, None)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from msgspec import ValidationError, convert, to_builtins
+
 from tocsin_issuer.core import key_life_cycle, keyset_drafts
 from tocsin_issuer.core.key_life_cycle import Phase
 from tocsin_issuer.keys import ceremony, draft
@@ -17,7 +19,7 @@ from tocsin_issuer.keys.signer import PrivateKeySigner, generate
 from tocsin_issuer.store.outbox import Emission
 from tocsin_revocation_bus.core.replica import Replica
 from tocsin_schemas.errors import DocumentRejected, RequestRejected
-from tocsin_schemas.keyset import Keyset, KeysetKey, RootSet
+from tocsin_schemas.keyset import Keyset, KeysetKey, Policy, RootSet
 from tocsin_schemas.signed_document import SignedDocument
 
 _AHEAD_S = 300
@@ -47,11 +49,12 @@ class Ceremonies:
         """Make the keys that are missing, and the keyset that lists them.
 
         Raises:
-            RequestRejected: as :func:`scheduled_keyset`, or ``no_signing_key`` (503).
+            RequestRejected: as :func:`scheduled_keyset`, ``policy_out_of_caps`` (400), or
+                ``no_signing_key`` (503).
         """
         situation = self._turns.situation()
         keyset, revoked, active = situation[:3]
-        now = int(situation.now)
+        now, policy = int(situation.now), _changed(keyset.policy, wanted)
         phases = key_life_cycle.phases(*situation)
         after = [
             kid
@@ -75,9 +78,9 @@ class Ceremonies:
             revoked=revoked,
             now=now,
             every_s=wanted.every_s,
-            bound_s=-(-keyset.policy.bound_ms // 1000),
+            bound_s=-(-max(keyset.policy.bound_ms, policy.bound_ms) // 1000),
             roots=self._roots(keyset, wanted.roots),
-            policy=wanted.policy,
+            policy=policy,
             dropped=dropped,
             life_s=wanted.life_s,
         )
@@ -142,3 +145,12 @@ class Ceremonies:
             if usable and key.kid in held and key.kid not in self._turns.revoked:
                 return
         raise RequestRejected("no_ledger_key", "no ledger key of the keyset is here", 409)
+
+
+def _changed(policy: Policy, wanted: DraftRequest) -> Policy:
+    try:
+        return convert({**to_builtins(policy), **wanted.policy}, Policy)
+    except ValidationError:
+        raise RequestRejected(
+            "policy_out_of_caps", "the policy is beyond what agents accept"
+        ) from None

@@ -4,11 +4,12 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
-from tocsin_schemas.keyset import MAX_KEYSET_LIFE_S, Policy, PublicJwk
+from tocsin_schemas.keyset import MAX_KEYSET_LIFE_S, PublicJwk
 
 DAY_S: Final = 24 * 3600
 MAX_ROTATIONS: Final = 12  # more keys would not fit into one request to publish them
 
+PolicyMember = Literal["lease_ms", "heartbeat_ms", "max_token_life_s", "rho_ppm"]
 Alg = Literal["RS256", "ES256", "Ed25519"]
 
 
@@ -22,7 +23,7 @@ class NewRoots(Struct, frozen=True, forbid_unknown_fields=True):
 class DraftRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the next keyset is to hold: so many token keys after the active one, a turn of
     ``every_s`` seconds each. Keys that stand by already count; those that are missing are made, of
-    the ``algs`` in turn. None leaves something as it is.
+    the ``algs`` in turn. ``policy`` holds the members that change; ``roots`` of None stay.
     """
 
     rotations: Annotated[int, Meta(ge=1, le=MAX_ROTATIONS)] = 3
@@ -31,4 +32,4 @@ class DraftRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     algs: Annotated[tuple[Alg, ...], Meta(max_length=32)] = ()
     new_ledger_key: bool = False
     roots: NewRoots | None = None
-    policy: Policy | None = None
+    policy: dict[PolicyMember, int] = {}
