@@ -7,6 +7,7 @@ BIN := .venv/bin
 MEMBERS := schemas revocation_bus verifier_agent issuer
 PACKAGES := tocsin-schemas tocsin-revocation-bus tocsin-verifier-agent tocsin-issuer
 STAMP := .venv/.tocsin-stamp
+BUILD := schemas/hatch_build.py $(shell find schemas -name '*.proto')
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -14,7 +15,7 @@ help: ## Show this list
 setup: $(STAMP) ## Make .venv from requirements.lock, with the four members editable
 
 # uv itself comes from the lock, hashes included; all the rest comes through uv.
-$(STAMP): requirements.lock $(MEMBERS:%=%/pyproject.toml)
+$(STAMP): requirements.lock $(MEMBERS:%=%/pyproject.toml) $(BUILD)
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@sed -n '/^uv==/,/^[^ ]/{/^uv==/p;/^ *--hash/p}' requirements.lock > .venv/uv.txt
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r .venv/uv.txt

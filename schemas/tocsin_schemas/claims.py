@@ -2,6 +2,8 @@
 
 from typing import Any, Final, NotRequired, TypedDict
 
+from tocsin_schemas.confirmation import ConfirmationClaim
+
 ACCESS_TOKEN_TYP: Final = "at+jwt"  # noqa: S105 (no password)
 
 EXP_LEEWAY_S: Final = 30
@@ -23,6 +25,7 @@ class AccessTokenClaims(TypedDict):
     sub: str
     aud: str | list[str]
     client_id: str
+    cnf: NotRequired[ConfirmationClaim]
     iat: int
     nbf: int
     exp: int

@@ -12,6 +12,8 @@
     │   └── LedgerHalted     … and after which nothing may be believed until somebody has looked
     ├── TokenRejected        an access token that must not be accepted
     ├── AgentStale           the agent cannot prove that it is up to date
+    ├── ExchangeRefused      the issuer does not exchange a token for a service
+    ├── ExchangeUnavailable  nobody can say now whether it would
     └── RequestRejected      a request to the issuer that is refused
 
 ``code`` is stable and fit for metrics and logs. No message holds a token, a secret or a claim.
@@ -73,6 +75,24 @@ class AgentStale(TocsinError):
 
     def __init__(self, code: str, retry_after: int = 1) -> None:
         super().__init__(code, "the verifier cannot prove that it is up to date")
+        self.retry_after = retry_after
+
+
+class ExchangeRefused(TocsinError):
+    """The issuer does not exchange a token. ``error`` is its word, by RFC 6749 section 5.2 or
+    RFC 8693 section 2.2.2, and ``code`` the stable code beside it.
+    """
+
+    def __init__(self, error: str, code: str) -> None:
+        super().__init__(code, f"the issuer does not exchange the token: {error}")
+        self.error = error
+
+
+class ExchangeUnavailable(TocsinError):
+    """A token is not exchanged now, and may be later: ``retry_after`` is in seconds."""
+
+    def __init__(self, code: str, retry_after: int = 1) -> None:
+        super().__init__(code, "no token can be had from the issuer now")
         self.retry_after = retry_after
 
 

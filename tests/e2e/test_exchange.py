@@ -13,10 +13,10 @@ from tests.support.keys import public_jwk, signer
 from tests.support.rejected import rejected
 from tests.support.stack import running_stack
 from tocsin_issuer.exchange.policy_file import LOOK_S, POLICY_NAME
-from tocsin_issuer.exchange.request import ACCESS_TOKEN_TYPE, GRANT_TYPE
 from tocsin_issuer.http.client_assertion import ASSERTION_TYPE
 from tocsin_schemas import jws
 from tocsin_schemas.errors import TokenRejected
+from tocsin_schemas.token_exchange import ACCESS_TOKEN_TYPE, GRANT_TYPE
 
 POLICY = """
 [clients.orders-service]
@@ -123,6 +123,22 @@ async def test_a_revoked_subject_token_takes_the_traded_one_along(stack: Stack) 
         body: dict[str, object] = {"by": "token", "token": login["access_token"]}
         assert (await stack.admin("POST", "/admin/revocations", body)).status_code == 200
         assert await rejected(inventory, traded) == "token_revoked"
+
+
+async def test_an_operator_sees_what_is_allowed(stack: Stack) -> None:
+    path = stack.folder / ".tocsin" / "issuer" / POLICY_NAME
+    for text, failure in ((POLICY, None), (POLICY + "[", "exchange_policy_malformed")):
+        path.write_text(text)
+        await asyncio.sleep(LOOK_S)
+        answer = await stack.admin("GET", "/admin/exchange-policy")
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["failure"] == failure
+        assert set(answer.json()["clients"]) == {"orders-service", "inventory-service"}
+    url = f"{stack.development.internal_url}/admin/exchange-policy"
+    assert (await stack.http.get(url)).status_code == 401
+    user = (await stack.log_in())["access_token"]
+    answer = await stack.http.get(url, headers={"Authorization": f"Bearer {user}"})
+    assert answer.status_code == 403
 
 
 async def test_a_service_gives_its_token_back(stack: Stack) -> None:

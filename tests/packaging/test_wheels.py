@@ -6,6 +6,7 @@ import email
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -104,14 +105,37 @@ def test_the_issuer_carries_its_scripts(wheels: Wheels) -> None:
     assert {f"tocsin_issuer/store/lua/{name}" for name in scripts} == set(packed)
 
 
+def test_the_grpc_code_is_made_from_its_proto(wheels: Wheels, tmp_path: Path) -> None:
+    """From a tree without it, as git hands it out."""
+    generated = {
+        f"tocsin_schemas/auth_v1/auth_{end}" for end in ("pb2.py", "pb2.pyi", "pb2_grpc.py")
+    }
+    assert generated <= set(contents(wheels["schemas"]))
+    source = tmp_path / "schemas"
+    shutil.copytree(ROOT / "schemas", source, ignore=shutil.ignore_patterns("*_pb2*"))
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, source)
+    [wheel] = tmp_path.glob("*.whl")
+    assert contents(wheel) == contents(wheels["schemas"])
+
+
+def test_one_version_makes_the_grpc_code_and_runs_it(wheels: Wheels) -> None:
+    build = tomllib.loads((ROOT / "schemas" / "pyproject.toml").read_text())["build-system"]
+    [version] = [text[14:] for text in build["requires"] if text.startswith("grpcio-tools==")]
+    for member in ("schemas", "issuer", "verifier_agent"):
+        asked = metadata(wheels[member]).get_all("Requires-Dist", [])
+        [grpcio] = [text for text in asked if re.match(r"grpcio[>=]", text)]
+        assert grpcio.partition(";")[0].strip() == f"grpcio>={version}", member
+
+
 def test_what_the_verifier_requires(wheels: Wheels) -> None:
     assert required(wheels["schemas"]) == {"cryptography", "msgspec", "orjson"}
+    assert required(wheels["schemas"], extra="grpc") == {"grpcio", "protobuf"}
     assert required(wheels["revocation_bus"]) == {"tocsin-schemas", "nats-py", "pyroaring"}
     assert required(wheels["verifier_agent"]) == {"tocsin-schemas", "tocsin-revocation-bus"}
     extras = {
         "fastapi": {"fastapi"},
         "faststream": {"faststream"},
-        "grpc": {"grpcio"},
+        "grpc": {"grpcio", "protobuf"},
         "http": {"httpx"},
         "prometheus": {"prometheus-client"},
         "sidecar": {"uvicorn", "httptools", "uvloop"},

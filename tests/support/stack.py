@@ -86,6 +86,7 @@ async def running_stack(
         public_port=find_free(),
         internal_port=find_free(),
         policy=policy,
+        grpc_port=0,
     )
     if keys_age_s:
         ceremony.init(

@@ -11,6 +11,9 @@ import pytest
 from tests.support.ledger import ROOT
 from tocsin_schemas.errors import ConfigurationError
 from tocsin_verifier_agent import VerifierAgent, agent_file
+from tocsin_verifier_agent.exchange import ExchangeClient
+from tocsin_verifier_agent.exchange.grpc import GrpcExchange
+from tocsin_verifier_agent.exchange.http import HttpExchange
 
 SECRET = "hunter2-and-more"
 GOOD = f"""\
@@ -27,6 +30,12 @@ INTROSPECTION = """
 [introspection]
 url = "https://issuer.example/oauth/introspect"
 client_id = "orders"
+client_secret_file = "orders.secret"
+"""
+EXCHANGE = """
+[exchange]
+url = "https://issuer.example/oauth/token"
+client_id = "orders-service"
 client_secret_file = "orders.secret"
 """
 
@@ -54,6 +63,35 @@ def fault(place: Path) -> ConfigurationError:
     assert SECRET not in message
     assert len(message) < len(str(place)) + 300
     return caught.value
+
+
+# --- exchange -----------------------------------------------------------------------------------
+
+
+async def test_where_to_exchange_tokens(place: Path) -> None:
+    agent = VerifierAgent.from_file(written(place, GOOD))
+    with pytest.raises(ConfigurationError) as caught:
+        ExchangeClient.from_file(agent, place)
+    assert caught.value.code == "exchange_unset"
+    for more, kind in (("", HttpExchange), ('transport = "grpc"\n', GrpcExchange)):
+        written(place, GOOD + EXCHANGE + more)
+        exchange = ExchangeClient.from_file(VerifierAgent.from_file(place), place)
+        assert type(exchange._transport) is kind
+    access = agent_file.read(place).exchange_access(place.parent)
+    assert (access.client_id, access.client_secret) == ("orders-service", SECRET)
+    assert SECRET not in repr(access)
+    written(place, GOOD + EXCHANGE.replace("client_secret_file", "certificate") + 'key = "k"\n')
+    with pytest.raises(ConfigurationError) as caught:
+        agent_file.read(place).exchange_access(place.parent)
+    assert caught.value.code == "credentials_missing"
+    (place.parent / "k").touch(mode=0o600)
+    access = agent_file.read(place).exchange_access(place.parent)
+    assert (access.client_secret, access.tls.key) == (None, place.parent / "k")
+    written(place, GOOD + EXCHANGE)
+    (place.parent / "orders.secret").chmod(0o644)
+    with pytest.raises(ConfigurationError) as caught:
+        ExchangeClient.from_file(agent, place)
+    assert caught.value.code == "credentials_mode"
 
 
 # --- good ones ----------------------------------------------------------------------------------
@@ -198,6 +236,10 @@ MALFORMED: dict[str, tuple[str | bytes, str]] = {
     "no secret": (GOOD + INTROSPECTION.replace("client_secret_file", "#"), "client_secret_file"),
     "NUL in a path": (GOOD + 'credentials = "a\\u0000b"\n', "$.bus.credentials"),
     "an empty path": (GOOD + 'ca = ""\n', "$.bus.ca"),
+    "exchange over plain http": (GOOD + EXCHANGE.replace("https", "http"), "exchange.url must be"),
+    "exchange as nobody": (GOOD + EXCHANGE.replace("client_secret_file", "ca"), "exchange needs"),
+    "a certificate alone": (GOOD + EXCHANGE + 'certificate = "a.pem"', "exchange.certificate"),
+    "an unknown transport": (GOOD + EXCHANGE + 'transport = "carrier pigeon"', "transport"),
     "plain http": (GOOD + INTROSPECTION.replace("https", "http"), "introspection.url must be"),
     "no URL": (GOOD + INTROSPECTION.replace("https://issuer", "issuer"), "introspection.url"),
     "a name in the URL": (

@@ -17,7 +17,8 @@ import pytest
 
 from tests.support.endpoint import ACTIVE, INACTIVE, Asked, Endpoint, Script, Write, says, served
 from tocsin_schemas.errors import AgentStale, ConfigurationError, TocsinError, TokenRejected
-from tocsin_verifier_agent import VerifierAgent, introspection
+from tocsin_verifier_agent import VerifierAgent, introspection, issuer_http
+from tocsin_verifier_agent.client_tls import ClientTls
 from tocsin_verifier_agent.introspection import IntrospectionClient, Introspector
 from tocsin_verifier_agent.meters import Meters
 from tocsin_verifier_agent.testing import LocalIssuer
@@ -138,7 +139,7 @@ NO_ANSWERS: dict[str, Script] = {
     "null": says({"active": None}),
     "twice": says(b'{"active":false,"active":true}'),
     "nested": says(b'{"a":' + b"[" * 20_000 + b"]" * 20_000 + b',"active":true}'),
-    "large": says({"active": True, "padding": "x" * introspection.MAX_ANSWER_BYTES}),
+    "large": says({"active": True, "padding": "x" * issuer_http.MAX_ANSWER_BYTES}),
     "compressed": says(gzip.compress(b'{"active":true}'), Content_Encoding="gzip"),
     "endless": _endless,
     "slow": _drip,
@@ -387,7 +388,7 @@ def test_a_ca_that_is_none(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         ca.write_bytes(content)
     wrong = IntrospectionClient(
-        url="https://issuer.example/", client_id="a", client_secret=SECRET, ca=ca
+        url="https://issuer.example/", client_id="a", client_secret=SECRET, tls=ClientTls(ca)
     )
     with pytest.raises(ConfigurationError) as caught:
         Introspector(wrong, Meters())

@@ -20,6 +20,7 @@ from tocsin_revocation_bus.tasks import end
 from tocsin_schemas.errors import AgentStale, TokenRejected
 from tocsin_verifier_agent import agent_file
 from tocsin_verifier_agent.core.authority import LedgerAuthority
+from tocsin_verifier_agent.core.confirmation import PeerCertificate
 from tocsin_verifier_agent.core.leniency import OF_THE_LEDGER, Leniency, OnStale
 from tocsin_verifier_agent.core.token_cache import TokenCache
 from tocsin_verifier_agent.core.token_verifier import TokenVerifier
@@ -77,15 +78,15 @@ class VerifierAgent:
         self._feed = self._over_nats if feed is None else feed
         self._clocks = Clocks() if clocks is None else clocks
         self._replica = Replica(config.issuer, config.pinned, max_lease_ms=config.max_lease_ms)
-        authority = LedgerAuthority(self._replica)
+        self._authority = LedgerAuthority(self._replica)
         self._verifier = TokenVerifier(
-            authority,
+            self._authority,
             audiences={config.issuer: config.audiences, **config.foreign},
             lease_clock=self._clocks.lease,
             wall_clock=self._clocks.wall,
             cache=TokenCache(threading.Lock()),
         )
-        self._leniency = Leniency(self._verifier, authority, *self._clocks)
+        self._leniency = Leniency(self._verifier, self._authority, *self._clocks)
         self.meters = Meters()
         self._introspector = _introspector(config, self.meters)
         self._watch = TokenWatch(self._clocks)
@@ -123,7 +124,11 @@ class VerifierAgent:
     # --- verifying ------------------------------------------------------------------------------
 
     def verify(
-        self, token: str, max_staleness: float | None = None, on_stale: OnStale | None = None
+        self,
+        token: str,
+        max_staleness: float | None = None,
+        on_stale: OnStale | None = None,
+        certificate: PeerCertificate = None,
     ) -> Verified:
         """Accept a token, or say why not. No network call, no lock while nothing has changed.
 
@@ -134,6 +139,8 @@ class VerifierAgent:
             on_stale: what to do without such a proof, in place of what the agent's file says. Where
                 ``max_staleness`` is given and this is not, the answer is to refuse. To ask the
                 issuer takes :meth:`authenticate`; here it refuses.
+            certificate: what the token's bearer has shown in the TLS handshake, in DER, or its
+                thumbprint; a token that is bound to one (RFC 8705) is accepted with no other.
 
         Raises:
             TokenRejected: it must not be accepted (401).
@@ -141,74 +148,99 @@ class VerifierAgent:
         """
         limit = None if max_staleness is None else max(0, int(max_staleness * 1e9))
         try:
-            return self._verifier.verify(token, limit)
+            return self._verifier.verify(token, limit, certificate)
         except TokenRejected as rejected:
-            verified = self._despite_a_rule(token, rejected.code)
+            verified = self._despite_a_rule(token, rejected.code, certificate)
             if verified is None:
                 raise
         except AgentStale as stale:
             mode = self._on_stale(max_staleness, on_stale)
-            verified = self._without_a_lease(token, stale.code, mode)
+            verified = self._without_a_lease(token, stale.code, mode, certificate)
             if verified is None:
                 raise
         return verified
 
     async def authenticate(
-        self, token: str, max_staleness: float | None = None, on_stale: OnStale | None = None
+        self,
+        token: str,
+        max_staleness: float | None = None,
+        on_stale: OnStale | None = None,
+        certificate: PeerCertificate = None,
     ) -> Verified:
         """As :meth:`verify`, and asks the issuer where that is what to do without a proof."""
         try:
-            return self.verify(token, max_staleness, on_stale)
+            return self.verify(token, max_staleness, on_stale, certificate)
         except AgentStale:
-            introspector = self._whom_to_ask(token, self._on_stale(max_staleness, on_stale))
+            mode = self._on_stale(max_staleness, on_stale)
+            introspector = self._whom_to_ask(token, mode, certificate)
             if introspector is None:
                 raise
         await introspector.ask(token)
-        return self._if_the_issuer_says_yes(token)
+        return self._if_the_issuer_says_yes(token, certificate)
 
     def authenticate_blocking(
-        self, token: str, max_staleness: float | None = None, on_stale: OnStale | None = None
+        self,
+        token: str,
+        max_staleness: float | None = None,
+        on_stale: OnStale | None = None,
+        certificate: PeerCertificate = None,
     ) -> Verified:
         """As :meth:`authenticate`, for threads that run no event loop."""
         try:
-            return self.verify(token, max_staleness, on_stale)
+            return self.verify(token, max_staleness, on_stale, certificate)
         except AgentStale:
-            introspector = self._whom_to_ask(token, self._on_stale(max_staleness, on_stale))
+            mode = self._on_stale(max_staleness, on_stale)
+            introspector = self._whom_to_ask(token, mode, certificate)
             if introspector is None:
                 raise
         introspector.ask_blocking(token)
-        return self._if_the_issuer_says_yes(token)
+        return self._if_the_issuer_says_yes(token, certificate)
 
     async def until_refused(
-        self, token: str, max_staleness: float | None = None, on_stale: OnStale | None = None
+        self,
+        token: str,
+        max_staleness: float | None = None,
+        on_stale: OnStale | None = None,
+        certificate: PeerCertificate = None,
     ) -> TokenRejected | AgentStale:
         """Wait until a token that is good now no longer is, and return why: for connections that
         outlive a request. The issuer is never asked here.
         """
-        return await self._watch.until_refused(lambda: self.verify(token, max_staleness, on_stale))
+        return await self._watch.until_refused(
+            lambda: self.verify(token, max_staleness, on_stale, certificate)
+        )
 
     def _on_stale(self, max_staleness: float | None, on_stale: OnStale | None) -> OnStale:
         if on_stale is not None:
             return on_stale
         return self._config.on_stale if max_staleness is None else "reject"
 
-    def _despite_a_rule(self, token: str, code: str) -> Verified | None:
+    def _despite_a_rule(
+        self, token: str, code: str, certificate: PeerCertificate
+    ) -> Verified | None:
         if not self._config.observe or code not in OF_THE_LEDGER:
             self.meters.count("rejected", code)
             return None
+        try:
+            verified = self._leniency.observe(token, code, certificate)
+        except TokenRejected as rejected:
+            self.meters.count("rejected", rejected.code)
+            raise
         self.meters.count("would_deny", code)
-        return self._leniency.observe(token, code)
+        return verified
 
-    def _without_a_lease(self, token: str, reason: str, on_stale: OnStale) -> Verified | None:
+    def _without_a_lease(
+        self, token: str, reason: str, on_stale: OnStale, certificate: PeerCertificate
+    ) -> Verified | None:
         """What may be accepted all the same; None where the answer is 503."""
         try:
             if on_stale == "accept":
-                verified = self._leniency.accept(token, reason)
+                verified = self._leniency.accept(token, reason, certificate)
                 self.meters.count("accepted_unproven", reason)
                 self._alarm(reason)
                 return verified
         except TokenRejected as rejected:
-            verified_despite = self._despite_a_rule(token, rejected.code)
+            verified_despite = self._despite_a_rule(token, rejected.code, certificate)
             if verified_despite is None:
                 raise
             return verified_despite
@@ -216,7 +248,7 @@ class VerifierAgent:
             pass
         try:
             if self._config.observe:
-                verified = self._leniency.observe(token, "stale")
+                verified = self._leniency.observe(token, "stale", certificate)
                 self.meters.count("would_deny", "stale")
                 return verified
         except TokenRejected as rejected:
@@ -227,7 +259,9 @@ class VerifierAgent:
         self.meters.count("stale", reason)
         return None
 
-    def _whom_to_ask(self, token: str, on_stale: OnStale) -> Introspector | None:
+    def _whom_to_ask(
+        self, token: str, on_stale: OnStale, certificate: PeerCertificate
+    ) -> Introspector | None:
         """The issuer, about a token that might be good; None where it is not to be asked.
 
         Raises:
@@ -236,13 +270,13 @@ class VerifierAgent:
         """
         if on_stale != "introspect" or self._introspector is None:
             return None
-        self._if_the_issuer_says_yes(token)
+        self._if_the_issuer_says_yes(token, certificate)
         return self._introspector
 
-    def _if_the_issuer_says_yes(self, token: str) -> Verified:
+    def _if_the_issuer_says_yes(self, token: str, certificate: PeerCertificate) -> Verified:
         """Asked before, to spare the issuer; and after, since a rule may have come meanwhile."""
         try:
-            return self._leniency.before_asking(token)
+            return self._leniency.before_asking(token, certificate)
         except TokenRejected as rejected:
             self.meters.count("rejected", rejected.code)
             raise
@@ -254,6 +288,18 @@ class VerifierAgent:
             known, self._alarmed = self._alarmed, proven_at
         if known != proven_at:
             _log.error("%s accepts tokens WITHOUT A LEASE: %s", self._config.name, reason)
+
+    def verifier_for_others(self, max_entries: int) -> TokenVerifier:
+        """A verifier of our issuer's tokens for whatever audience, with this agent's keys, rules
+        and lease: for what the service sends, and never for what it is sent.
+        """
+        return TokenVerifier(
+            self._authority,
+            audiences={self._config.issuer: None},
+            lease_clock=self._clocks.lease,
+            wall_clock=self._clocks.wall,
+            cache=TokenCache(threading.Lock(), max_entries=max_entries),
+        )
 
     # --- what it says of itself -----------------------------------------------------------------
 
@@ -291,6 +337,11 @@ class VerifierAgent:
     def config(self) -> AgentConfig:
         """What it was made with."""
         return self._config
+
+    @property
+    def clocks(self) -> Clocks:
+        """The clocks that it goes by."""
+        return self._clocks
 
     @property
     def replica(self) -> Replica:
@@ -402,7 +453,7 @@ def _introspection(parsed: agent_file.AgentFile, folder: Path) -> IntrospectionC
         url=section.url,
         client_id=section.client_id,
         client_secret=parsed.introspection_secret(folder),
-        ca=None if section.ca is None else folder / section.ca,
+        tls=parsed.introspection_tls(folder),
     )
 
 

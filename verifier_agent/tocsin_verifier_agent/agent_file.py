@@ -19,7 +19,9 @@ from tocsin_revocation_bus.jetstream.connection import BusAddress, check_credent
 from tocsin_schemas.errors import ConfigurationError
 from tocsin_schemas.keyset import Thumbprint
 from tocsin_verifier_agent import endpoint
+from tocsin_verifier_agent.client_tls import ClientTls
 from tocsin_verifier_agent.core.leniency import OnStale
+from tocsin_verifier_agent.issuer_access import IssuerAccess
 
 FILE_VARIABLE = "TOCSIN_FILE"
 MAX_FILE_BYTES = 64 * 1024
@@ -67,13 +69,29 @@ class IssuerSection(Struct, frozen=True, forbid_unknown_fields=True):
     audiences: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=32)]
 
 
-class IntrospectionSection(Struct, frozen=True, forbid_unknown_fields=True):
-    """Where to ask about tokens, and as whom. The secret is in a file of its own, mode 600."""
+class ClientSection(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where to ask the issuer, and as whom: by a secret in a file of its own, mode 600, or by a
+    certificate and its key (RFC 8705), or by a secret over a connection that takes a certificate.
+    """
 
     url: Annotated[str, Meta(min_length=1, max_length=1024)]
     client_id: Name
-    client_secret_file: PathName
+    client_secret_file: PathName | None = None
     ca: PathName | None = None
+    certificate: PathName | None = None
+    key: PathName | None = None
+
+
+class IntrospectionSection(ClientSection, frozen=True, forbid_unknown_fields=True):
+    """About tokens."""
+
+
+class ExchangeSection(ClientSection, frozen=True, forbid_unknown_fields=True):
+    """For tokens of other services in exchange for callers'. ``url`` is that of the token endpoint,
+    or ``https://host:port`` of the gRPC listener.
+    """
+
+    transport: Literal["http", "grpc"] = "http"
 
 
 class AgentFile(Struct, frozen=True, forbid_unknown_fields=True):
@@ -90,6 +108,7 @@ class AgentFile(Struct, frozen=True, forbid_unknown_fields=True):
     policy: PolicySection = PolicySection()
     issuers: Annotated[tuple[IssuerSection, ...], Meta(max_length=32)] = ()
     introspection: IntrospectionSection | None = None
+    exchange: ExchangeSection | None = None
     sidecar: PathName | None = None
 
     def pinned(self) -> PinnedRoots:
@@ -114,7 +133,7 @@ class AgentFile(Struct, frozen=True, forbid_unknown_fields=True):
         return {section.issuer: frozenset(section.audiences) for section in self.issuers}
 
     def introspection_secret(self, folder: Path) -> str:
-        """The secret to ask with; ``introspection`` must be there.
+        """The secret to ask with, empty where there is none; ``introspection`` must be there.
 
         Raises:
             ConfigurationError: ``credentials_missing``, ``credentials_mode`` or
@@ -122,15 +141,33 @@ class AgentFile(Struct, frozen=True, forbid_unknown_fields=True):
         """
         if self.introspection is None:
             raise ConfigurationError("file_malformed", "the file has no section introspection")
-        path = folder / self.introspection.client_secret_file
-        check_credentials(path)
-        try:
-            secret = _read_bounded(path, MAX_SECRET_BYTES).decode("utf-8").strip()
-        except (OSError, ValueError):
-            secret = ""
-        if not secret or not secret.isprintable():
-            raise ConfigurationError("credentials_malformed", f"{path}: no secret in one line")
-        return secret
+        return _secret_of(self.introspection, folder) or ""
+
+    def exchange_access(self, folder: Path) -> IssuerAccess:
+        """Where to exchange tokens, and as whom.
+
+        Raises:
+            ConfigurationError: ``exchange_unset`` where the file does not say; as
+                :meth:`introspection_secret`.
+        """
+        section = self.exchange
+        if section is None:
+            raise ConfigurationError("exchange_unset", "the file has no section exchange")
+        return IssuerAccess(
+            url=section.url,
+            client_id=section.client_id,
+            client_secret=_secret_of(section, folder),
+            tls=_tls_of(section, folder),
+        )
+
+    def introspection_tls(self, folder: Path) -> ClientTls:
+        """The certificate files to ask with; the key is closed to others.
+
+        Raises:
+            ConfigurationError: ``credentials_missing`` or ``credentials_mode``.
+        """
+        section = self.introspection
+        return ClientTls() if section is None else _tls_of(section, folder)
 
 
 def path_from_environment() -> Path:
@@ -179,13 +216,46 @@ def _contradiction(parsed: AgentFile) -> str | None:
         return "roots.threshold cannot be met"
     if len(set(issuers)) != len(issuers):
         return "an issuer stands twice"
-    if parsed.introspection is not None:
-        wrong = endpoint.fault_of(parsed.introspection.url)
-        if wrong is not None:
-            return f"introspection.url {wrong}"
-    elif parsed.policy.on_stale == "introspect":
+    sections = {"introspection": parsed.introspection, "exchange": parsed.exchange}
+    for name, section in sections.items():
+        fault = None if section is None else _fault_of(name, section)
+        if fault is not None:
+            return fault
+    if parsed.introspection is None and parsed.policy.on_stale == "introspect":
         return 'on_stale = "introspect" needs a section introspection'
     return None
+
+
+def _fault_of(name: str, section: ClientSection) -> str | None:
+    wrong = endpoint.fault_of(section.url)
+    if wrong is not None:
+        return f"{name}.url {wrong}"
+    if (section.certificate is None) != (section.key is None):
+        return f"{name}.certificate and {name}.key come together"
+    if section.client_secret_file is None and section.certificate is None:
+        return f"{name} needs client_secret_file, or certificate and key"
+    return None
+
+
+def _tls_of(section: ClientSection, folder: Path) -> ClientTls:
+    if section.key is not None:
+        check_credentials(folder / section.key)
+    names = (section.ca, section.certificate, section.key)
+    return ClientTls(*(None if name is None else folder / name for name in names))
+
+
+def _secret_of(section: ClientSection, folder: Path) -> str | None:
+    if section.client_secret_file is None:
+        return None
+    path = folder / section.client_secret_file
+    check_credentials(path)
+    try:
+        secret = _read_bounded(path, MAX_SECRET_BYTES).decode("utf-8").strip()
+    except (OSError, ValueError):
+        secret = ""
+    if not secret or not secret.isprintable():
+        raise ConfigurationError("credentials_malformed", f"{path}: no secret in one line")
+    return secret
 
 
 def _read_bounded(path: Path, most: int) -> bytes:

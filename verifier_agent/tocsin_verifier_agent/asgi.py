@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from tocsin_schemas.errors import AgentStale, TokenRejected
 from tocsin_verifier_agent import authenticator
-from tocsin_verifier_agent.adapters import bearer, lifespan
+from tocsin_verifier_agent.adapters import bearer, lifespan, peer
 from tocsin_verifier_agent.adapters.bearer import Refusal, Refused
 from tocsin_verifier_agent.adapters.lifespan import App, Receive, Scope, Send
 from tocsin_verifier_agent.adapters.long_lived import CLOSE_REJECTED, CLOSE_STALE, Connection
@@ -87,12 +87,12 @@ class TocsinMiddleware:
         token = bearer.token_of_all(values)
         if token is None:
             return bearer.NO_TOKEN
-        on_stale = self._on_stale.get(_path(scope))
+        on_stale, certificate = self._on_stale.get(_path(scope)), peer.of_scope(scope)
         try:
-            verified = await self._agent.authenticate(token, None, on_stale)
+            verified = await self._agent.authenticate(token, None, on_stale, certificate)
         except (TokenRejected, AgentStale) as error:
             return bearer.refusal_of(error)
-        return Presented(self._agent, token, verified, on_stale)
+        return Presented(self._agent, token, verified, on_stale, certificate)
 
 
 def _path(scope: Scope) -> str:

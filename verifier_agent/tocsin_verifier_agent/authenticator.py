@@ -8,31 +8,45 @@ from typing import Protocol
 from tocsin_schemas.errors import AgentStale, TokenRejected
 from tocsin_verifier_agent import agent_file
 from tocsin_verifier_agent.agent import VerifierAgent
+from tocsin_verifier_agent.core.confirmation import PeerCertificate
 from tocsin_verifier_agent.core.leniency import OnStale
 from tocsin_verifier_agent.core.verified import Verified
 
 
 class Authenticator(Protocol):
-    """Says whether a token may be accepted; ``max_staleness`` is in seconds.
+    """Says whether a token may be accepted; ``max_staleness`` is in seconds. A token that is bound
+    to a certificate (RFC 8705) is accepted only with ``certificate``, which its bearer has shown.
 
     ``authenticate`` never blocks its event loop; ``authenticate_blocking`` is for threads that have
     none. Both raise :class:`TokenRejected` (401) or :class:`AgentStale` (503).
     """
 
     async def authenticate(
-        self, token: str, max_staleness: float | None = None, on_stale: OnStale | None = None
+        self,
+        token: str,
+        max_staleness: float | None = None,
+        on_stale: OnStale | None = None,
+        certificate: PeerCertificate = None,
     ) -> Verified:
         """Accept a token, or say why not."""
         ...
 
     def authenticate_blocking(
-        self, token: str, max_staleness: float | None = None, on_stale: OnStale | None = None
+        self,
+        token: str,
+        max_staleness: float | None = None,
+        on_stale: OnStale | None = None,
+        certificate: PeerCertificate = None,
     ) -> Verified:
         """As :meth:`authenticate`, for code without an event loop."""
         ...
 
     async def until_refused(
-        self, token: str, max_staleness: float | None = None, on_stale: OnStale | None = None
+        self,
+        token: str,
+        max_staleness: float | None = None,
+        on_stale: OnStale | None = None,
+        certificate: PeerCertificate = None,
     ) -> TokenRejected | AgentStale:
         """Wait until a token that is good now no longer is; return why."""
         ...

@@ -21,7 +21,7 @@ import grpc  # type: ignore[import-untyped]
 import grpc.aio  # type: ignore[import-untyped]
 
 from tocsin_schemas.errors import AgentStale, TokenRejected
-from tocsin_verifier_agent.adapters import bearer
+from tocsin_verifier_agent.adapters import bearer, peer
 from tocsin_verifier_agent.adapters.after_fork import AfterFork
 from tocsin_verifier_agent.adapters.bearer import Refusal, Refused
 from tocsin_verifier_agent.adapters.presented import PRESENTED, Presented, allowed, caller
@@ -122,7 +122,7 @@ class TocsinInterceptor(_Gatekeeper, grpc.ServerInterceptor):  # type: ignore[mi
 
         def unary(request: Any, context: grpc.ServicerContext) -> Any:
             with _refusing(context):
-                self._admit(token, needs)
+                self._admit(token, needs, context)
                 return behaviour(request, context)
 
         def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
@@ -141,21 +141,25 @@ class TocsinInterceptor(_Gatekeeper, grpc.ServerInterceptor):  # type: ignore[mi
             return _made_like(handler, stream)
         return _made_like(handler, upload if handler.request_streaming else unary)
 
-    def _admit(self, token: str | None, needs: Needs | None) -> Presented:
+    def _admit(
+        self, token: str | None, needs: Needs | None, context: grpc.ServicerContext
+    ) -> Presented:
         if token is None:
             raise Refused(bearer.NO_TOKEN)
-        asked, agent = needs or Needs(), self._agent.get()
+        asked, agent, certificate = needs or Needs(), self._agent.get(), peer.of_grpc(context)
         try:
-            verified = agent.authenticate_blocking(token, asked.max_staleness, asked.on_stale)
+            verified = agent.authenticate_blocking(
+                token, asked.max_staleness, asked.on_stale, certificate
+            )
         except (TokenRejected, AgentStale) as error:
             raise Refused(bearer.refusal_of(error)) from None
-        return _admitted(Presented(agent, token, verified), needs)
+        return _admitted(Presented(agent, token, verified, None, certificate), needs)
 
     @contextmanager
     def _polled(
         self, token: str | None, needs: Needs | None, context: grpc.ServicerContext
     ) -> Iterator[Polled]:
-        polled = Polled(self._admit(token, needs), context)
+        polled = Polled(self._admit(token, needs, context), context)
         self._poll.add(polled)
         try:
             yield polled
@@ -198,7 +202,7 @@ class AioTocsinInterceptor(_Gatekeeper, grpc.aio.ServerInterceptor):  # type: ig
 
         async def handle(request: Any, context: grpc.aio.ServicerContext) -> Any:
             try:
-                found = await self._admit(token, needs)
+                found = await self._admit(token, needs, context)
                 if handler.request_streaming or handler.response_streaming:
                     return await while_good(found, behaviour, request, context)
                 return await behaviour(request, context)
@@ -208,15 +212,20 @@ class AioTocsinInterceptor(_Gatekeeper, grpc.aio.ServerInterceptor):  # type: ig
 
         return _made_like(handler, handle)
 
-    async def _admit(self, token: str | None, needs: Needs | None) -> Presented:
+    async def _admit(
+        self, token: str | None, needs: Needs | None, context: grpc.aio.ServicerContext
+    ) -> Presented:
         if token is None:
             raise Refused(bearer.NO_TOKEN)
-        asked, agent = needs or Needs(), await self._ready_agent()
+        asked, certificate = needs or Needs(), peer.of_grpc(context)
+        agent = await self._ready_agent()
         try:
-            verified = await agent.authenticate(token, asked.max_staleness, asked.on_stale)
+            verified = await agent.authenticate(
+                token, asked.max_staleness, asked.on_stale, certificate
+            )
         except (TokenRejected, AgentStale) as error:
             raise Refused(bearer.refusal_of(error)) from None
-        return _admitted(Presented(agent, token, verified), needs)
+        return _admitted(Presented(agent, token, verified, None, certificate), needs)
 
     async def _ready_agent(self) -> Authenticator:
         if self._agent.is_ready():

@@ -8,14 +8,11 @@ kept.
 from __future__ import annotations
 
 import asyncio
-import ssl
 import threading
 from collections.abc import Iterable
 from concurrent.futures import Future
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Literal
-from urllib.parse import quote_plus
 
 import httpx
 
@@ -27,32 +24,36 @@ from tocsin_schemas.errors import (
     EncodingRejected,
     TokenRejected,
 )
-from tocsin_verifier_agent import endpoint
+from tocsin_verifier_agent import endpoint, issuer_http
+from tocsin_verifier_agent.client_tls import ClientTls, CurrentTls
 from tocsin_verifier_agent.meters import Meters
 
 TIMEOUT_S = 2.0
 MAX_UNDER_WAY = 32
-MAX_ANSWER_BYTES = 64 * 1024
-# No compression: a small answer must not become a large one.
-_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
 
 Outcome = Literal["active", "inactive", "failed", "busy", "stopped"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntrospectionClient:
-    """Where the endpoint is, and the client that asks. ``ca`` is a file of PEM certificates.
+    """Where the endpoint is, and the client that asks: by its secret, or without one by the
+    certificate in ``tls`` (RFC 8705).
 
     Raises:
-        ConfigurationError: ``introspection_url`` where a token must not be sent there.
+        ConfigurationError: ``introspection_url`` where a token must not be sent there, or
+            ``introspection_client`` where there is nothing to show who asks.
     """
 
     url: str
     client_id: str
-    client_secret: str
-    ca: Path | None = None
+    client_secret: str = ""
+    tls: ClientTls = field(default_factory=ClientTls)
 
     def __post_init__(self) -> None:
+        if not self.client_secret and self.tls.certificate is None:
+            raise ConfigurationError(
+                "introspection_client", "the introspection client needs a secret or a certificate"
+            )
         fault = endpoint.fault_of(self.url)
         if fault is not None:
             raise ConfigurationError("introspection_url", f"the introspection URL {fault}")
@@ -65,13 +66,13 @@ class Introspector:
     """Asks on one event loop, for callers on any thread.
 
     Raises:
-        ConfigurationError: ``ca_unusable`` where ``client.ca`` is no file of certificates.
+        ConfigurationError: as :meth:`ClientTls.context` of ``client.tls``.
     """
 
     def __init__(self, client: IntrospectionClient, meters: Meters) -> None:
         self._client = client
         self._meters = meters
-        self._tls = _tls_of(client)
+        self._tls = CurrentTls(client.tls)
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._http: httpx.AsyncClient | None = None
@@ -81,15 +82,8 @@ class Introspector:
     async def start(self) -> None:
         """Ask on this event loop from now on."""
         client = self._client
-        self._http = httpx.AsyncClient(
-            # RFC 6749 section 2.3.1: form-encoded before they are joined by a colon.
-            auth=httpx.BasicAuth(quote_plus(client.client_id), quote_plus(client.client_secret)),
-            headers=_HEADERS,
-            verify=True if self._tls is None else self._tls,
-            timeout=TIMEOUT_S,
-            follow_redirects=False,
-            trust_env=False,
-        )
+        auth = (client.client_id, client.client_secret) if client.client_secret else None
+        self._http = issuer_http.new_client(auth, self._tls.context, TIMEOUT_S)
         self._loop = asyncio.get_running_loop()
 
     async def stop(self) -> None:
@@ -196,31 +190,16 @@ class Introspector:
             self._settle(futures, outcome)
 
     async def _active(self, http: httpx.AsyncClient, token: str) -> bool:
+        self._tls.refresh()
         form = {"token": token, "token_type_hint": "access_token"}
-        async with http.stream("POST", self._client.url, data=form) as answer:
-            if answer.status_code != 200:
-                raise _NoAnswer
-            body = bytearray()
-            async for chunk in answer.aiter_raw():
-                body += chunk
-                if len(body) > MAX_ANSWER_BYTES:
-                    raise _NoAnswer
-        active = strict_json.loads_object(bytes(body)).get("active")
-        if type(active) is not bool:
+        if not self._client.client_secret:
+            form["client_id"] = self._client.client_id  # RFC 8705 section 2.1
+        answer, body = await issuer_http.post_form(http, self._client.url, form)
+        active = strict_json.loads_object(body).get("active")
+        if answer.status_code != 200 or type(active) is not bool:
             raise _NoAnswer
         return active
 
 
 class _NoAnswer(Exception):
     """What came back is no answer to the question."""
-
-
-def _tls_of(client: IntrospectionClient) -> ssl.SSLContext | None:
-    if client.ca is None:
-        return None
-    try:
-        return ssl.create_default_context(cafile=str(client.ca))
-    except (OSError, ValueError):  # ssl.SSLError is an OSError
-        raise ConfigurationError(
-            "ca_unusable", f"{client.ca}: not a file of PEM certificates"
-        ) from None

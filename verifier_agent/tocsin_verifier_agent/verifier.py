@@ -13,6 +13,7 @@ from tocsin_schemas.errors import EncodingRejected, KeyRejected
 from tocsin_schemas.issuer_profile import IssuerProfile
 from tocsin_schemas.jwk import PublicKey
 from tocsin_verifier_agent.core.authority import StaticAuthority
+from tocsin_verifier_agent.core.confirmation import PeerCertificate
 from tocsin_verifier_agent.core.token_cache import TokenCache
 from tocsin_verifier_agent.core.token_verifier import TokenVerifier
 from tocsin_verifier_agent.core.verified import Verified
@@ -66,13 +67,13 @@ class Verifier:
             )
         )
 
-    def verify(self, token: str) -> Verified:
-        """Accept a token, or say why not.
+    def verify(self, token: str, certificate: PeerCertificate = None) -> Verified:
+        """Accept a token, or say why not; ``certificate`` is what its bearer has shown, in DER.
 
         Raises:
             TokenRejected: it must not be accepted.
         """
-        return self._verifier.verify(token)
+        return self._verifier.verify(token, certificate=certificate)
 
 
 def _keys(jwks: Mapping[str, Any] | str | bytes) -> Mapping[str, PublicKey]:

@@ -19,7 +19,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from tocsin_schemas.errors import AgentStale, TokenRejected
-from tocsin_verifier_agent.adapters import bearer
+from tocsin_verifier_agent.adapters import bearer, peer
 from tocsin_verifier_agent.adapters.after_fork import AfterFork
 from tocsin_verifier_agent.adapters.bearer import Refusal, Refused
 from tocsin_verifier_agent.adapters.presented import PRESENTED, Presented, caller, presented
@@ -94,12 +94,12 @@ class TocsinMiddleware:
         if token is None:
             return bearer.NO_TOKEN
         agent = self._agent.get()
-        on_stale = self._on_stale.get(_path(environ))
+        on_stale, certificate = self._on_stale.get(_path(environ)), peer.of_environ(environ)
         try:
-            verified = agent.authenticate_blocking(token, None, on_stale)
+            verified = agent.authenticate_blocking(token, None, on_stale, certificate)
         except (TokenRejected, AgentStale) as error:
             return bearer.refusal_of(error)
-        return Presented(agent, token, verified, on_stale)
+        return Presented(agent, token, verified, on_stale, certificate)
 
 
 class _Stream:

@@ -9,9 +9,11 @@ from typing import Annotated, Any
 
 import httpx
 import typer
-from msgspec import Struct, ValidationError, convert
+from msgspec import Struct, ValidationError, convert, structs
 
+from tocsin_revocation_bus.jetstream.connection import check_credentials
 from tocsin_schemas.errors import ConfigurationError, TocsinError
+from tocsin_verifier_agent.client_tls import ClientTls
 
 DEFAULT_FILE = Path(".tocsin/admin.toml")
 TIMEOUT_S = 35.0
@@ -25,12 +27,36 @@ AdminFile = Annotated[
 
 
 class AdminAccess(Struct, frozen=True, forbid_unknown_fields=True):
-    """The admin file: where the issuer is, and the client that may administer it."""
+    """The admin file: where the issuer is, and the client that may administer it.
+
+    The client shows its secret, or without one its certificate. Paths are relative to the file.
+    """
 
     public_url: str
     internal_url: str
     client_id: str
-    client_secret: str
+    client_secret: str = ""
+    ca: str | None = None
+    certificate: str | None = None
+    key: str | None = None
+
+    def beside(self, folder: Path) -> AdminAccess:
+        """With the paths made relative to ``folder``."""
+        paths = {"ca": self.ca, "certificate": self.certificate, "key": self.key}
+        return structs.replace(
+            self, **{name: str(folder / path) for name, path in paths.items() if path is not None}
+        )
+
+    def tls(self) -> ClientTls:
+        """The certificate files.
+
+        Raises:
+            ConfigurationError: ``credentials_missing`` or ``credentials_mode`` of the key.
+        """
+        if self.key is not None:
+            check_credentials(Path(self.key))
+        names = (self.ca, self.certificate, self.key)
+        return ClientTls(*(None if name is None else Path(name) for name in names))
 
     def __repr__(self) -> str:
         return f"AdminAccess(internal_url={self.internal_url!r}, client_id={self.client_id!r})"
@@ -51,7 +77,7 @@ def read_access(path: Path) -> AdminAccess:
     if mode & 0o077:
         raise ConfigurationError("admin_file_open", f"{path}: open to others; chmod 600")
     try:
-        return convert(tomllib.loads(text), AdminAccess)
+        return convert(tomllib.loads(text), AdminAccess).beside(path.parent)
     except (tomllib.TOMLDecodeError, ValidationError):
         raise ConfigurationError("admin_file_malformed", f"{path}: not an admin file") from None
 
@@ -69,11 +95,15 @@ class Answer:
 
 
 class AdminClient:
-    """Calls the internal listener with a token that it gets for each run."""
+    """Calls the internal listener with a token that it gets for each run.
+
+    Raises:
+        ConfigurationError: as :meth:`AdminAccess.tls` and :meth:`ClientTls.context`.
+    """
 
     def __init__(self, access: AdminAccess) -> None:
         self._access = access
-        self._http = httpx.Client(timeout=TIMEOUT_S)
+        self._http = httpx.Client(timeout=TIMEOUT_S, verify=access.tls().context())
         self._token: str | None = None
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Answer:
@@ -91,12 +121,13 @@ class AdminClient:
 
     def _bearer(self) -> str:
         if self._token is None:
-            answer = self._send(
-                "POST",
-                self._access.public_url + "/oauth/token",
-                form={"grant_type": "client_credentials"},
-                auth=(self._access.client_id, self._access.client_secret),
-            )
+            access = self._access
+            form, auth = {"grant_type": "client_credentials"}, None
+            if access.client_secret:
+                auth = (access.client_id, access.client_secret)
+            else:
+                form["client_id"] = access.client_id  # RFC 8705 section 2.1
+            answer = self._send("POST", access.public_url + "/oauth/token", form=form, auth=auth)
             self._token = str(_members(answer)["access_token"])
         return self._token
 

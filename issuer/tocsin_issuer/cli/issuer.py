@@ -1,14 +1,20 @@
 """`tocsin issuer`: make one, and run one on servers of the operator's."""
 
 import asyncio
+import json
 import signal
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec import to_builtins
+from rich.table import Table
 
 from tocsin_issuer.cli.duration import seconds
+from tocsin_issuer.cli.output import print_table
+from tocsin_issuer.exchange.policy import Target
+from tocsin_issuer.exchange.policy_file import read_policy
 from tocsin_issuer.keys import ceremony
 from tocsin_issuer.keys.draft_request import MAX_ROTATIONS
 from tocsin_schemas.keyset import Policy
@@ -76,6 +82,31 @@ async def _run(service: "IssuerService") -> None:
         await service.run_until(stopped)
     finally:
         await service.stop()
+
+
+@app.command("check-exchange")
+def check_exchange(
+    file: Annotated[Path, typer.Argument(help="A token exchange policy: `exchange.toml`.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check who may exchange tokens for what, before a running issuer reads it."""
+    policy = read_policy(file)
+    if as_json:
+        print(json.dumps(to_builtins(policy)))
+        return
+    table = Table("client", "receives", "target", "scopes", "life (s)", "resource", "pass through")
+    for client_id, rule in policy.clients.items():
+        for audience, target in rule.targets.items() or [("none", Target())]:
+            table.add_row(
+                client_id,
+                " ".join(rule.receives),
+                audience,
+                " ".join(target.scopes),
+                str(target.life_s),
+                target.resource,
+                "yes" if target.pass_through else "no",
+            )
+    print_table(table)
 
 
 @app.command()

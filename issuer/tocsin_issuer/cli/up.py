@@ -28,6 +28,9 @@ def up(
     ] = None,
     public_port: Annotated[int, typer.Option(min=1, max=65535)] = 8400,
     internal_port: Annotated[int, typer.Option(min=1, max=65535)] = 8401,
+    grpc_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Offers the token exchange over gRPC too.")
+    ] = None,
     lease_ms: Annotated[
         int, typer.Option(min=500, max=3_600_000, help="L, on the first start.")
     ] = 120_000,
@@ -52,6 +55,7 @@ def up(
         services=services,
         public_port=public_port,
         internal_port=internal_port,
+        grpc_port=grpc_port,
         policy=Policy(lease_ms=lease_ms, heartbeat_ms=heartbeat_ms),
     )
     with Development(options) as development:

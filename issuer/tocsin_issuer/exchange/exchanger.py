@@ -4,6 +4,11 @@ The derived token names everybody who had a hand in it, so that whatever kills t
 kills it too: the session and subject stay, ``orig`` is the first subject token, and ``act`` lists
 every client of the chain, the one that the first token was issued to included (RFC 8693 section
 4.1: prior actors are for information; the outermost one acts).
+
+A token that is bound to a certificate (RFC 8705) becomes no bearer token here: it is traded by
+clients alone that authenticate by a certificate themselves, for a token that is bound to theirs.
+That its holder has shown it to the client is the client's own agent's business; whoever else has
+got hold of it is not among those whom the policy lets receive it.
 """
 
 from collections.abc import Callable
@@ -19,6 +24,7 @@ from tocsin_issuer.store.clients import Client
 from tocsin_issuer.store.register import PARENT_REFUSALS, REFUSALS
 from tocsin_schemas.claims import OriginClaim
 from tocsin_schemas.errors import RequestRejected, TokenRejected
+from tocsin_schemas.token_exchange import SUBJECT_TOKEN_INVALID
 from tocsin_verifier_agent.core.access_token import AccessToken
 from tocsin_verifier_agent.core.verified import Verified
 
@@ -35,8 +41,9 @@ class Exchanged:
 
 
 class TokenExchange:
-    """``verify`` is the issuer's own verifier with its rules and lease; ``policy`` the policy in
-    force; ``iss`` our own name; ``max_token_life_s`` what the issuer may sign at all.
+    """``verify`` is the issuer's own verifier with its rules and lease, of tokens whose certificate
+    is somebody else's; ``policy`` the policy in force; ``iss`` our own name; ``max_token_life_s``
+    what the issuer may sign at all.
     """
 
     def __init__(
@@ -62,8 +69,8 @@ class TokenExchange:
 
         Raises:
             RequestRejected: ``unauthorized_client``, ``invalid_target``, ``invalid_scope``;
-                ``subject_token_invalid`` or ``actor_token_invalid``, both ``invalid_request`` by
-                RFC 8693 section 2.2.2.
+                ``subject_token_invalid``, ``subject_token_bound`` or ``actor_token_invalid``, all
+                ``invalid_request`` by RFC 8693 section 2.2.2.
             AgentStale: the issuer cannot prove that it is up to date.
         """
         rule = self._policy().clients.get(client.client_id)
@@ -74,7 +81,8 @@ class TokenExchange:
             self._check_actor(client, request.actor_token)
         subject = self._subject(client, rule, request.subject_token)
         try:
-            if target.pass_through and request.scopes is None and audience in _aud(subject.token):
+            hand_back = target.pass_through and request.scopes is None
+            if hand_back and audience in _aud(subject.token) and _holds(client, subject):
                 return await self._hand_back(client, subject, request.subject_token)
             scopes = _granted(target, subject, request.scopes)
             minted = await self._minter.mint(
@@ -85,6 +93,7 @@ class TokenExchange:
                 scope=" ".join(scopes),
                 life_s=min(target.life_s, self._max_token_life_s),
                 derivation=_derivation(client, subject.token),
+                bound_to=client.bound_to,
             )
         except RequestRejected as rejected:
             if rejected.code not in _DEAD:
@@ -110,6 +119,12 @@ class TokenExchange:
             raise _subject_invalid()
         if not _may_act(verified.claims, client.client_id, self._iss):
             raise _subject_invalid()
+        if verified.bound_to is not None and client.bound_to is None:
+            raise RequestRejected(
+                "subject_token_bound",
+                "the subject token is bound to a certificate: only a client that authenticates by"
+                " one may trade it",
+            )
         return verified
 
     def _check_actor(self, client: Client, text: str) -> None:
@@ -120,7 +135,12 @@ class TokenExchange:
             raise _actor_invalid() from None
         token = verified.token
         own = verified.issuer == self._iss and token.sub == token.client_id == client.client_id
-        if not own or token.act is not UNSET or token.sid is not UNSET:
+        if (
+            not own
+            or token.act is not UNSET
+            or token.sid is not UNSET
+            or not _holds(client, verified)
+        ):
             raise _actor_invalid()
 
 
@@ -151,6 +171,11 @@ def _granted(target: Target, subject: Verified, asked: tuple[str, ...] | None) -
     return asked
 
 
+def _holds(client: Client, verified: Verified) -> bool:
+    """Whether the client could use the token: it is bound to its certificate, or to none."""
+    return verified.bound_to in (None, client.bound_to)
+
+
 def _may_act(claims: dict[str, Any], client_id: str, iss: str) -> bool:
     """RFC 8693 section 4.4: where the subject token names its actor, nobody else may act."""
     if "may_act" not in claims:
@@ -176,7 +201,7 @@ def _derivation(client: Client, subject: AccessToken) -> Derivation:
 
 def _subject_invalid() -> RequestRejected:
     """One text for every cause."""
-    return RequestRejected("subject_token_invalid", "the subject token is not valid here")
+    return RequestRejected(SUBJECT_TOKEN_INVALID, "the subject token is not valid here")
 
 
 def _actor_invalid() -> RequestRejected:

@@ -18,6 +18,22 @@ _log = logging.getLogger(__name__)
 _Stamp = tuple[int, int, int]
 
 
+def read_policy(path: Path) -> ExchangePolicy:
+    """Read and check a file.
+
+    Raises:
+        ConfigurationError: ``exchange_policy_unreadable`` or ``exchange_policy_malformed``.
+    """
+    try:
+        with path.open("rb") as file:
+            text = file.read(policy.MAX_POLICY_BYTES + 1)
+    except OSError as error:
+        raise ConfigurationError(
+            "exchange_policy_unreadable", f"{path}: {error.strerror}"
+        ) from None
+    return policy.parse(text, str(path))
+
+
 class PolicyFile:
     """``current()`` is the policy in force. Where there is no file, nothing is allowed.
 
@@ -34,6 +50,7 @@ class PolicyFile:
         self._policy = NOTHING_ALLOWED
         self._stamp: _Stamp | None = None
         self._looked = clock()
+        self._failure: str | None = None
         if path.exists():
             self.load()
 
@@ -50,24 +67,24 @@ class PolicyFile:
                     self.load()
                 except ConfigurationError as error:
                     self._stamp = stamp
+                    self._failure = error.code
                     _log.error("the exchange policy stays as it was: %s: %s", error.code, error)
         return self._policy
+
+    @property
+    def failure(self) -> str | None:
+        """The code of why the file as it is now is not in force; None where it is."""
+        return self._failure
 
     def load(self) -> None:
         """Read the file now.
 
         Raises:
-            ConfigurationError: ``exchange_policy_unreadable`` or ``exchange_policy_malformed``.
+            ConfigurationError: as :func:`read_policy`.
         """
         stamp = self._look()
-        try:
-            with self._path.open("rb") as file:
-                text = file.read(policy.MAX_POLICY_BYTES + 1)
-        except OSError as error:
-            raise ConfigurationError(
-                "exchange_policy_unreadable", f"{self._path}: {error.strerror}"
-            ) from None
-        self._policy = policy.parse(text, str(self._path))
+        self._policy = read_policy(self._path)
+        self._failure = None
         if self._stamp is not None:
             _log.info("the exchange policy has been read again")
         self._stamp = stamp

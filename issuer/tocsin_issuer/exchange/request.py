@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from tocsin_schemas.errors import RequestRejected
+from tocsin_schemas.token_exchange import ACCESS_TOKEN_TYPE, JWT_TYPE
 
-GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
-ACCESS_TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 (a name)
-_JWT_TYPE: Final = "urn:ietf:params:oauth:token-type:jwt"
-_ACCEPTED_TYPES: Final = frozenset((ACCESS_TOKEN_TYPE, _JWT_TYPE))  # ours are both
+TARGETS: Final = frozenset(("audience", "resource"))
+_ACCEPTED_TYPES: Final = frozenset((ACCESS_TOKEN_TYPE, JWT_TYPE))  # ours are both
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -51,6 +50,13 @@ class ExchangeRequest:
             form.get("resource"),
             None if scope is None else tuple(dict.fromkeys(scope.split(" "))),
         )
+
+
+def several_targets() -> RequestRejected:
+    """RFC 8693 section 2.1 lets a client name several. A token is for one audience here, so none of
+    them is chosen.
+    """
+    return RequestRejected("invalid_target", "a token is for one target")
 
 
 def _invalid(text: str) -> RequestRejected:

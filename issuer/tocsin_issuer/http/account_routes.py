@@ -22,6 +22,8 @@ from tocsin_issuer.store.account_endings import AccountEndings
 from tocsin_issuer.store.account_list import AccountList
 from tocsin_issuer.store.passwords import MAX_PASSWORD_LENGTH
 from tocsin_issuer.store.users import MAX_NAME_LENGTH, UserStore
+from tocsin_issuer.tls.certificate_name import KINDS, CertificateName
+from tocsin_issuer.tls.certificate_name import MAX_LENGTH as MAX_CERTIFICATE_NAME
 from tocsin_schemas.errors import RequestRejected
 
 ADMINISTRATIVE: Final = frozenset(
@@ -35,6 +37,7 @@ Limit = Annotated[int, Query(ge=1, le=200)]
 After = Annotated[str, Query(max_length=255)]
 Name = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[!-~]+$")]
 Names = Annotated[tuple[Name, ...], Field(max_length=64, strict=False)]
+CertificateText = Annotated[str, Field(min_length=1, max_length=MAX_CERTIFICATE_NAME)]
 Password = Annotated[str, Field(min_length=1, max_length=MAX_PASSWORD_LENGTH, repr=False)]
 
 
@@ -58,11 +61,33 @@ class NewPassword(_Body):
 
 
 class NewClient(_Body):
-    """A confidential client and what it may ask for."""
+    """A confidential client and what it may ask for. With one of the names of RFC 8705 section
+    2.1.2 it authenticates by a certificate that carries it, and has no secret.
+    """
 
     client_id: Name
     audiences: Annotated[Names, Field(min_length=1)]
     scopes: Names = ()
+    tls_client_auth_subject_dn: CertificateText | None = None
+    tls_client_auth_san_dns: CertificateText | None = None
+    tls_client_auth_san_uri: CertificateText | None = None
+    tls_client_auth_san_ip: CertificateText | None = None
+    tls_client_auth_san_email: CertificateText | None = None
+
+    def certificate_name(self) -> CertificateName | None:
+        """The name that its certificate must carry.
+
+        Raises:
+            RequestRejected: ``client_certificate_name`` for a malformed one, or for two.
+        """
+        found = [
+            CertificateName.parse(kind, text)
+            for kind in KINDS
+            if (text := getattr(self, f"tls_client_auth_{kind}")) is not None
+        ]
+        if len(found) > 1:
+            raise RequestRejected("client_certificate_name", "a certificate has one name to carry")
+        return found[0] if found else None
 
 
 def account_router(
@@ -116,8 +141,14 @@ def account_router(
 
     @router.post("/clients")
     async def create_client(body: NewClient, request: Request) -> JSONResponse:
-        """Create a client. Its secret is shown this once."""
+        """Create a client. Its secret, where it has one, is shown this once."""
         _may_grant(require_operator(context, request, "clients:write").permissions, body.scopes)
+        name = body.certificate_name()
+        if name is not None:
+            await context.clients.create_with_certificate(
+                body.client_id, body.audiences, body.scopes, name=name
+            )
+            return JSONResponse({"client_id": body.client_id}, 201)
         secret = await context.clients.create(body.client_id, body.audiences, body.scopes)
         return JSONResponse({"client_id": body.client_id, "client_secret": secret}, 201)
 

@@ -5,6 +5,7 @@ from fastapi import Request
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.http.errors import InsufficientScope
 from tocsin_schemas.errors import RequestRejected
+from tocsin_verifier_agent.adapters import peer
 from tocsin_verifier_agent.core.verified import Verified
 
 
@@ -21,6 +22,16 @@ def bearer_token(request: Request) -> str:
     return token
 
 
+def verified_owner(context: IssuerContext, request: Request) -> Verified:
+    """Whose token it is, as far as signature, claims and binding go: for what only takes away.
+
+    Raises:
+        RequestRejected: ``token_missing`` (401).
+        TokenRejected: 401.
+    """
+    return context.verify_own(bearer_token(request), peer.of_scope(request.scope))
+
+
 def require_operator(context: IssuerContext, request: Request, permission: str) -> Verified:
     """The operator, whose token is good as of now and carries the permission.
 
@@ -29,7 +40,7 @@ def require_operator(context: IssuerContext, request: Request, permission: str) 
         TokenRejected: 401.
         AgentStale: 503: a revoked operator's token must not work because we are cut off.
     """
-    verified = context.verify_admin(bearer_token(request))
+    verified = context.verify_admin(bearer_token(request), peer.of_scope(request.scope))
     if permission not in verified.permissions:
         raise InsufficientScope(permission)
     return verified

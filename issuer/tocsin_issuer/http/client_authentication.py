@@ -1,9 +1,11 @@
 """Confidential clients at an endpoint, in one way for each request: by secret, in header or form
-(RFC 6749 section 2.3.1), or by a signed assertion (RFC 7521 section 4.2, RFC 7523).
+(RFC 6749 section 2.3.1), by a signed assertion (RFC 7521 section 4.2, RFC 7523), or by the
+certificate of the connection (RFC 8705 section 2).
 """
 
 import base64
 import binascii
+from dataclasses import replace
 from typing import Final
 from urllib.parse import unquote_plus
 
@@ -17,26 +19,50 @@ from tocsin_issuer.http.client_assertion import (
 )
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.store.clients import Client
+from tocsin_issuer.tls.files import TlsFiles
 from tocsin_revocation_bus.clocks import wall_clock
+from tocsin_schemas.confirmation import thumbprint
 from tocsin_schemas.errors import RequestRejected
+from tocsin_verifier_agent.adapters import peer
 
-METHODS: Final = ("client_secret_basic", "client_secret_post", "private_key_jwt")
-"""By the names of the IANA registry of token endpoint authentication methods."""
+_METHODS: Final = ("client_secret_basic", "client_secret_post", "private_key_jwt")
+
+
+def methods(tls: TlsFiles | None) -> tuple[str, ...]:
+    """Those of a listener, by the names of the IANA registry of token endpoint authentication
+    methods. ``tls`` are its certificate files.
+    """
+    sees_certificates = tls is not None and tls.client_ca is not None
+    return (*_METHODS, "tls_client_auth") if sees_certificates else _METHODS
 
 
 async def authenticate_client(
     context: IssuerContext, request: Request, form: dict[str, str]
 ) -> Client | None:
-    """The client that the request comes from; None where it shows no credentials at all.
+    """The client that a request over HTTP comes from, as :func:`authenticate`."""
+    authorization = request.headers.getlist("authorization")
+    return await authenticate(context, authorization, form, peer.of_scope(request.scope))
+
+
+async def authenticate(
+    context: IssuerContext,
+    authorization: list[str],
+    form: dict[str, str],
+    certificate: bytes | None,
+) -> Client | None:
+    """The client that a request comes from; None where it shows no credentials at all.
+
+    ``authorization`` holds the values of all headers of that name, ``certificate`` is the one that
+    the connection has shown, in DER.
 
     Raises:
         RequestRejected: ``invalid_client`` (401) or ``invalid_request``.
     """
     if "client_assertion" in form or "client_assertion_type" in form:
-        return await _by_assertion(context, request, form)
-    credentials = _credentials(request, form)
+        return await _by_assertion(context, authorization, form)
+    credentials = _credentials(authorization, form)
     if credentials is None:
-        return None
+        return await _by_certificate(context, certificate, form)
     client = await context.clients.authenticate(*credentials)
     if client is None:
         raise invalid_client()
@@ -55,8 +81,28 @@ def assertion_audiences(context: IssuerContext) -> frozenset[str]:
     return frozenset((context.config.iss, f"{context.config.base_url}/oauth/token"))
 
 
-async def _by_assertion(context: IssuerContext, request: Request, form: dict[str, str]) -> Client:
-    if "client_secret" in form or request.headers.getlist("authorization"):
+async def _by_certificate(
+    context: IssuerContext, certificate: bytes | None, form: dict[str, str]
+) -> Client | None:
+    """The request must say who it is (RFC 8705 section 2.1), for a certificate may carry several
+    names. A connection may have one without meaning to authenticate a client.
+    """
+    client_id = form.get("client_id")
+    if certificate is None or client_id is None:
+        return None
+    registered = await context.clients.find_with_certificate_name(client_id)
+    if registered is None:
+        return None
+    client, name = registered
+    if not name.is_in(certificate, wall_clock()):
+        raise invalid_client()
+    return replace(client, bound_to=thumbprint(certificate))
+
+
+async def _by_assertion(
+    context: IssuerContext, authorization: list[str], form: dict[str, str]
+) -> Client:
+    if "client_secret" in form or authorization:
         raise RequestRejected("invalid_request", "the client authenticates in two ways")
     text, kind = form.get("client_assertion"), form.get("client_assertion_type")
     if text is None or kind is None:
@@ -78,8 +124,7 @@ async def _by_assertion(context: IssuerContext, request: Request, form: dict[str
     return client
 
 
-def _credentials(request: Request, form: dict[str, str]) -> tuple[str, str] | None:
-    values = request.headers.getlist("authorization")
+def _credentials(values: list[str], form: dict[str, str]) -> tuple[str, str] | None:
     if not values:
         if "client_secret" not in form:
             return None

@@ -12,6 +12,7 @@ from tocsin_issuer.store.outbox import Emission, Outbox
 from tocsin_issuer.store.revocations import Revocations
 from tocsin_issuer.store.sessions import SessionStore
 from tocsin_issuer.store.users import Authenticator
+from tocsin_verifier_agent.core.confirmation import Certificate
 from tocsin_verifier_agent.core.verified import Verified
 
 
@@ -44,7 +45,8 @@ class IssuerContext:
     """One issuer.
 
     ``verify_admin`` is the embedded agent's ``verify``: an operator's token must not be a revoked
-    one (TokenRejected, AgentStale). ``verify_any`` is the same for tokens of every audience.
+    one (TokenRejected, AgentStale). ``verify_any`` is the same for tokens of every audience that
+    are asked about or traded: their certificate is somebody else's.
     ``verify_own`` looks at signature and claims alone, of tokens of every audience: people can log
     out while the bus is down.
     ``readiness`` says whether everything works that is needed. ``bound_s`` is B, in seconds.
@@ -59,8 +61,8 @@ class IssuerContext:
     minter: TokenMinter
     outbox: Outbox
     keys: KeyAdministration
-    verify_admin: Callable[[str], Verified]
+    verify_admin: Callable[[str, Certificate], Verified]
     verify_any: Callable[[str], Verified]
-    verify_own: Callable[[str], Verified]
+    verify_own: Callable[[str, Certificate], Verified]
     readiness: Callable[[], Awaitable[bool]]
     bound_s: Callable[[], int]

@@ -43,12 +43,16 @@ _RETRY_AFTER: Final = {"Retry-After": "1"}
 _log = logging.getLogger(__name__)
 
 
+def error_of(status: int, code: str) -> str:
+    """The RFC's word for one of our codes, which has that HTTP status."""
+    return code if code in _RFC_ERRORS else _BY_STATUS.get(status, "invalid_request")
+
+
 def answer(
     status: int, code: str, description: str, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
     """One error."""
-    error = code if code in _RFC_ERRORS else _BY_STATUS.get(status, "invalid_request")
-    body = {"error": error, "error_description": description, "code": code}
+    body = {"error": error_of(status, code), "error_description": description, "code": code}
     return JSONResponse(body, status, headers=dict(headers or {}))
 
 

@@ -4,11 +4,10 @@ from collections.abc import Callable
 
 from fastapi import FastAPI
 
-from tocsin_issuer.exchange.exchanger import TokenExchange
 from tocsin_issuer.exchange.policy import NOTHING_ALLOWED, ExchangePolicy
 from tocsin_issuer.http.application import create_app
 from tocsin_issuer.http.context import IssuerContext
-from tocsin_issuer.http.exchange_endpoint import exchange_router
+from tocsin_issuer.http.exchange_endpoint import exchange_router, token_exchange
 from tocsin_issuer.http.introspection_endpoint import introspection_router
 from tocsin_issuer.http.key_routes import key_router
 from tocsin_issuer.http.revocation_endpoint import revocation_endpoint_router
@@ -24,19 +23,12 @@ def create_internal_app(
 
     ``exchange_policy`` is asked at each exchange.
     """
-    exchange = TokenExchange(
-        exchange_policy,
-        context.verify_any,
-        context.minter,
-        iss=context.config.iss,
-        max_token_life_s=context.config.max_token_life_s,
-    )
     routers = [
         revocation_router(context),
         key_router(context),
         introspection_router(context),
         revocation_endpoint_router(context),
-        exchange_router(context, exchange),
+        exchange_router(context, token_exchange(context, exchange_policy)),
         internal_metadata_router(context),
     ]
     return create_app("Tocsin issuer, internal", context, routers)

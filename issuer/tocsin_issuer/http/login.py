@@ -8,7 +8,7 @@ from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse
 
 from tocsin_issuer.endings import LOGOUT, LOGOUT_ALL, LOGOUT_OF_TOKEN
-from tocsin_issuer.http.bearer import bearer_token
+from tocsin_issuer.http.bearer import verified_owner
 from tocsin_issuer.http.commit import commit_answer
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.http.strict_body import StrictJsonRoute
@@ -77,7 +77,7 @@ def login_router(context: IssuerContext) -> APIRouter:
     @router.post("/logout")
     async def logout(request: Request) -> JSONResponse:
         """End the session of the token, or revoke the token where it has no session."""
-        claims = context.verify_own(bearer_token(request)).claims
+        claims = verified_owner(context, request).claims
         if "sid" in claims:
             emission = await context.revocations.revoke_sessions(
                 [claims["sid"]], LOGOUT.reason, LOGOUT.initiator, bound_s=context.bound_s()
@@ -93,7 +93,7 @@ def login_router(context: IssuerContext) -> APIRouter:
     @router.post("/logout-all")
     async def logout_all(request: Request) -> JSONResponse:
         """End every session of the token's subject, and revoke every token of theirs so far."""
-        verified = context.verify_own(bearer_token(request))
+        verified = verified_owner(context, request)
         emission = await context.cutoffs.subject(
             verified.subject, LOGOUT_ALL.reason, LOGOUT_ALL.initiator
         )

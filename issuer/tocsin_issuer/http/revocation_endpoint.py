@@ -22,6 +22,7 @@ from tocsin_schemas.errors import AgentStale, RequestRejected, TokenRejected
 from tocsin_schemas.events import SessionsRevoked
 from tocsin_schemas.jws import MAX_JWS_LENGTH
 from tocsin_verifier_agent.core.access_token import AccessToken
+from tocsin_verifier_agent.core.confirmation import NOT_USED
 
 REASON: Final = "client-revoked"
 MAX_WAITING: Final = 512
@@ -43,7 +44,7 @@ def revocation_endpoint_router(context: IssuerContext) -> APIRouter:
         if text is None or len(text) > MAX_JWS_LENGTH:
             raise RequestRejected("invalid_request", "token is missing or too long")
         try:
-            token = context.verify_own(text).token
+            token = context.verify_own(text, NOT_USED).token
         except TokenRejected:
             return await _end_session(context, client, text)
         return await _revoke_access_token(context, client, text, token)

@@ -13,6 +13,7 @@ from tocsin_issuer.http.strict_body import StrictJsonRoute
 from tocsin_issuer.store.outbox import Emission
 from tocsin_schemas.errors import RequestRejected, TokenRejected
 from tocsin_schemas.jws import MAX_JWS_LENGTH
+from tocsin_verifier_agent.core.confirmation import NOT_USED
 
 Identifier = Annotated[str, Field(min_length=1, max_length=255)]
 IssuerName = Annotated[str, Field(min_length=1, max_length=1024)]
@@ -145,7 +146,7 @@ def _named(context: IssuerContext, wanted: ByToken) -> tuple[str, int]:
     if wanted.jti is not None and wanted.exp is not None:
         return wanted.jti, wanted.exp
     try:
-        claims = context.verify_own(wanted.token or "").claims
+        claims = context.verify_own(wanted.token or "", NOT_USED).claims
     except TokenRejected:
         raise RequestRejected("not_a_token_of_ours", "no good token of this issuer") from None
     return claims["jti"], claims["exp"]

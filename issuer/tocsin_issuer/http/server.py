@@ -10,7 +10,11 @@ from typing import Any
 
 import uvicorn
 
+from tocsin_issuer.tls.files import TlsFiles
+from tocsin_issuer.tls.server_context import ReloadingContext
+from tocsin_issuer.tls.watch import WatchedTls
 from tocsin_schemas.errors import ConfigurationError
+from tocsin_verifier_agent.uvicorn import TlsHttp
 
 KEEP_ALIVE_S = 75
 GRACE_S = 5
@@ -48,13 +52,20 @@ class _Server(uvicorn.Server):
 
 
 class Listener:
-    """One application on one socket, bound at once so that a port of 0 is known."""
+    """One application on one socket, bound at once so that a port of 0 is known.
 
-    def __init__(self, app: Any, host: str, port: int) -> None:
+    Raises:
+        ConfigurationError: ``port_in_use``, or as :class:`ReloadingContext` about ``tls``.
+    """
+
+    def __init__(self, app: Any, host: str, port: int, tls: TlsFiles | None = None) -> None:
+        context = None if tls is None else ReloadingContext(WatchedTls(tls))
         self._socket = _listening_socket(host, port)
         self._server = _Server(
             uvicorn.Config(
                 app,
+                http=TlsHttp,
+                ssl_context_factory=None if context is None else lambda *_: context,
                 lifespan="off",
                 log_config=None,
                 access_log=False,

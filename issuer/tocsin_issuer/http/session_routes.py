@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import JSONResponse
 
-from tocsin_issuer.http.bearer import bearer_token
+from tocsin_issuer.http.bearer import verified_owner
 from tocsin_issuer.http.commit import commit_answer
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.http.strict_body import StrictJsonRoute
@@ -28,7 +28,7 @@ def session_router(context: IssuerContext) -> APIRouter:
 
         A service that acts for somebody (RFC 8693 ``act``) is not that person.
         """
-        claims = context.verify_own(bearer_token(request)).claims
+        claims = verified_owner(context, request).claims
         if "sid" not in claims or "act" in claims or not await own.vouched(claims):
             raise TokenRejected("session_gone")
         return claims["sub"], claims["sid"]

@@ -1,6 +1,7 @@
 """Bodies that two parsers could read in two ways are refused before a route sees them."""
 
-from collections.abc import Callable, Coroutine
+from collections import Counter
+from collections.abc import Callable, Coroutine, Set
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -43,6 +44,14 @@ def require_content_type(request: Request, wanted: str) -> None:
         raise RequestRejected("content_type", f"the content type is {wanted}", status=415)
 
 
+class ParameterRepeated(RequestRejected):
+    """RFC 6749 section 3.2: no parameter may stand twice. ``names`` are those that do."""
+
+    def __init__(self, names: Set[str]) -> None:
+        super().__init__("parameter_repeated", "a parameter stands twice")
+        self.names = names
+
+
 async def read_form(request: Request) -> dict[str, str]:
     """The parameters of a form.
 
@@ -50,7 +59,8 @@ async def read_form(request: Request) -> dict[str, str]:
     ignored by the caller.
 
     Raises:
-        RequestRejected: ``content_type`` (415), ``form_malformed`` or ``parameter_repeated``.
+        RequestRejected: ``content_type`` (415), ``form_malformed`` or, as ``ParameterRepeated``,
+            ``parameter_repeated``.
     """
     require_content_type(request, FORM)
     try:
@@ -65,5 +75,6 @@ async def read_form(request: Request) -> dict[str, str]:
         raise RequestRejected("form_malformed", "not a form") from None
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise RequestRejected("parameter_repeated", "a parameter stands twice")
+        counted = Counter(name for name, _ in pairs)
+        raise ParameterRepeated({name for name, count in counted.items() if count > 1})
     return {name: value for name, value in members.items() if value}

@@ -8,10 +8,14 @@ from tocsin_issuer.store.users import AuthenticatedUser
 
 
 async def token_answer(
-    context: IssuerContext, session: OpenSession, user: AuthenticatedUser
+    context: IssuerContext,
+    session: OpenSession,
+    user: AuthenticatedUser,
+    bound_to: str | None = None,
 ) -> JSONResponse:
     """Mint an access token for a session and hand it out with the refresh token. It does not
-    outlive the session, so no event is needed where a session ends by its age.
+    outlive the session, so no event is needed where a session ends by its age. ``bound_to`` is the
+    thumbprint of the certificate that the client has authenticated with.
 
     Raises:
         RequestRejected: as :meth:`TokenMinter.mint` does.
@@ -24,6 +28,7 @@ async def token_answer(
         role=user.role,
         perms=user.perms,
         not_after=session.ends,
+        bound_to=bound_to,
     )
     return JSONResponse(
         {

@@ -60,7 +60,9 @@ async def _refresh(
         )
         raise invalid_grant()
     try:
-        return await token_answer(context, session, user)
+        return await token_answer(
+            context, session, user, None if client is None else client.bound_to
+        )
     except RequestRejected as rejected:
         if rejected.code not in REFUSALS:
             raise
@@ -81,7 +83,11 @@ async def _client_token(
         audiences = (form["audience"],)
     try:
         minted = await context.minter.mint(
-            client.client_id, client.client_id, audiences, scope=" ".join(scopes)
+            client.client_id,
+            client.client_id,
+            audiences,
+            scope=" ".join(scopes),
+            bound_to=client.bound_to,
         )
     except RequestRejected as rejected:
         if rejected.code == "client_disabled":

@@ -6,10 +6,11 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from tocsin_issuer.exchange.request import GRANT_TYPE
 from tocsin_issuer.http.client_assertion import ALGORITHMS
-from tocsin_issuer.http.client_authentication import METHODS
+from tocsin_issuer.http.client_authentication import methods
 from tocsin_issuer.http.context import IssuerContext
+from tocsin_issuer.tls.files import TlsFiles
+from tocsin_schemas.token_exchange import GRANT_TYPE
 
 # A standby key is published long before it signs, so a cached set is never short of a key.
 _CACHE: Final = {"Cache-Control": "public, max-age=300"}
@@ -41,7 +42,8 @@ def well_known_router(context: IssuerContext) -> APIRouter:
             "jwks_uri": f"{config.base_url}/.well-known/jwks.json",
             "response_types_supported": [],
             "grant_types_supported": ["refresh_token", "client_credentials"],
-            **_authentication("token", (*METHODS, "none")),
+            **_authentication("token", (*methods(config.public_tls), "none")),
+            **_binding(config.public_tls),
         }
         return JSONResponse(members, headers=_CACHE)
 
@@ -73,10 +75,18 @@ def internal_metadata_router(context: IssuerContext) -> APIRouter:
             ("introspection", "introspect"),
         ):
             members[f"{endpoint}_endpoint"] = f"{base}/oauth/{path}"
-            members |= _authentication(endpoint, METHODS)
+            members |= _authentication(endpoint, methods(config.internal_tls))
+        members |= _binding(config.internal_tls)
         return JSONResponse(members)
 
     return router
+
+
+def _binding(tls: TlsFiles | None) -> dict[str, bool]:
+    """RFC 8705 section 3.3: who authenticates by a certificate gets tokens that are bound to it."""
+    if "tls_client_auth" not in methods(tls):
+        return {}
+    return {"tls_client_certificate_bound_access_tokens": True}
 
 
 def _authentication(endpoint: str, methods: Sequence[str]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from tocsin_issuer.endings import (
 )
 from tocsin_issuer.store import event_text, names, scripts
 from tocsin_issuer.store.account_list import ALL_USERS
+from tocsin_issuer.store.clients import credentials
 from tocsin_issuer.store.event_text import Cutoff
 from tocsin_issuer.store.outbox import Emission, Outbox
 from tocsin_issuer.store.passwords import Passwords
@@ -83,17 +84,15 @@ class AccountEndings:
         return await self._client(CLIENT_DISABLED, client_id, "disabled", "1")
 
     async def rotate_client_secret(self, client_id: str) -> tuple[str, Emission]:
-        """Replace the secret, or the keys, by a new secret at once: what was got with the old
-        ones ends as well. The new one is shown this once.
+        """Replace whatever the client shows by a new secret at once: what was got with the old
+        one ends as well. The new one is shown this once.
 
         Raises:
             RequestRejected: ``account_unknown`` (404).
         """
         secret = token_urlsafe(_SECRET_BYTES)
         digest = sha256(secret.encode()).hexdigest()
-        emission = await self._client(
-            CLIENT_SECRET_ROTATED, client_id, "secret", digest, "jwks", ""
-        )
+        emission = await self._client(CLIENT_SECRET_ROTATED, client_id, *credentials(secret=digest))
         return secret, emission
 
     async def _user(self, ending: Ending, sub: str, *change: str) -> Emission:

@@ -1,6 +1,7 @@
 """Confidential clients: services that ask for tokens in their own name (RFC 6749 section 4.4).
 
-A client shows a secret, or signs assertions with keys of its own (``private_key_jwt``), never both.
+A client has one way to show who it is: a secret, assertions that it signs with keys of its own
+(``private_key_jwt``), or a certificate that carries its name (``tls_client_auth``).
 Secrets are 256 random bits that we made, so one SHA-256 is as good as a slow hash.
 """
 
@@ -17,6 +18,7 @@ from redis.asyncio import Redis
 from tocsin_issuer.store import names, scripts
 from tocsin_issuer.store.account_list import ALL_CLIENTS
 from tocsin_issuer.store.refresh_token import RefreshToken
+from tocsin_issuer.tls.certificate_name import CertificateName
 from tocsin_schemas import jwk
 from tocsin_schemas.errors import KeyRejected, RequestRejected
 from tocsin_schemas.jwk import PublicKey
@@ -30,11 +32,14 @@ _USED_ASSERTION: Final = "tocsin:assertion:"
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """What a client may ask for."""
+    """What a client may ask for. ``bound_to`` is the thumbprint of the certificate that it has
+    authenticated with, if it has: its tokens are bound to that one (RFC 8705 section 3).
+    """
 
     client_id: str
     audiences: tuple[str, ...]
     scopes: tuple[str, ...]
+    bound_to: str | None = None
 
 
 class ClientStore:
@@ -72,6 +77,21 @@ class ClientStore:
         """
         await self._add(client_id, audiences, scopes, {"secret": "", "jwks": _checked(jwks)})
 
+    async def create_with_certificate(
+        self,
+        client_id: str,
+        audiences: Sequence[str],
+        scopes: Sequence[str] = (),
+        *,
+        name: CertificateName,
+    ) -> None:
+        """Create a client that has no secret and shows a certificate with this name.
+
+        Raises:
+            RequestRejected: ``client_invalid`` or ``client_taken`` (409).
+        """
+        await self._add(client_id, audiences, scopes, {"secret": "", "certificate": _text(name)})
+
     async def authenticate(self, client_id: str, secret: str) -> Client | None:
         """The client, unless it is unknown or disabled or the secret is another."""
         fields: Any = await self._redis.hgetall(names.CLIENT + client_id)
@@ -85,6 +105,19 @@ class ClientStore:
         if client is None or not fields.get("jwks"):
             return None
         return client, jwk.from_jwks(orjson.loads(fields["jwks"])).keys
+
+    async def find_with_certificate_name(
+        self, client_id: str
+    ) -> tuple[Client, CertificateName] | None:
+        """The client and the name that its certificate must carry, unless it is unknown or disabled
+        or shows none.
+        """
+        fields: Any = await self._redis.hgetall(names.CLIENT + client_id)
+        client = _client(client_id, fields)
+        if client is None or not fields.get("certificate"):
+            return None
+        kind, value = orjson.loads(fields["certificate"])
+        return client, CertificateName(kind, value)
 
     async def use_assertion(self, client_id: str, jti: str, remembered_s: int) -> bool:
         """Whether this is the first use of an assertion; it is remembered for that many seconds.
@@ -102,22 +135,22 @@ class ClientStore:
         return _client(client_id, await self._redis.hgetall(names.CLIENT + client_id))
 
     async def renew_secret(self, client_id: str) -> str:
-        """Replace the secret, or the keys, by a new secret at once and return it.
+        """Replace whatever the client shows by a new secret at once and return it.
 
         Raises:
             RequestRejected: ``client_unknown`` (404).
         """
         secret = token_urlsafe(_SECRET_BYTES)
-        await self._set(client_id, "secret", _digest(secret), "jwks", "")
+        await self._set(client_id, *credentials(secret=_digest(secret)))
         return secret
 
     async def set_keys(self, client_id: str, jwks: Mapping[str, Any]) -> None:
-        """Replace the secret, or the keys, by these keys at once.
+        """Replace whatever the client shows by these keys at once.
 
         Raises:
             RequestRejected: ``client_unknown`` (404) or ``client_keys``.
         """
-        await self._set(client_id, "secret", "", "jwks", _checked(jwks))
+        await self._set(client_id, *credentials(jwks=_checked(jwks)))
 
     async def set_disabled(self, client_id: str, disabled: bool) -> None:
         """No token is minted for a disabled client. Follow it with a cutoff of the client.
@@ -166,6 +199,11 @@ class ClientStore:
             raise RequestRejected("client_unknown", "there is no such client", status=404)
 
 
+def credentials(*, secret: str = "", jwks: str = "") -> tuple[str, ...]:
+    """What a client shows, as fields and values that leave nothing of what it has shown before."""
+    return ("secret", secret, "jwks", jwks, "certificate", "")
+
+
 def _digest(secret: str) -> str:
     return sha256(secret.encode()).hexdigest()
 
@@ -180,6 +218,10 @@ def _checked(jwks: Mapping[str, Any]) -> str:
         raise RequestRejected("client_keys", "a key is weak, private, malformed or ambiguous")
     keys = [{**key.jwk, "kid": key.kid} for key in found.keys.values()]
     return orjson.dumps({"keys": keys}).decode()
+
+
+def _text(name: CertificateName) -> str:
+    return orjson.dumps([name.kind, name.value]).decode()
 
 
 def _list(values: Sequence[str]) -> str:

@@ -137,10 +137,12 @@ def test_the_last_good_one_outlives_a_bad_one(
         for _ in range(3):
             clock.later()
             assert file.current() is good
+            assert file.failure == code
         assert [code in record.getMessage() for record in caplog.records] == [True], "said once"
     replace(path, b"")
     clock.later()
     assert file.current() == NOTHING_ALLOWED
+    assert file.failure is None
 
 
 def test_a_bad_one_at_the_start_is_an_error(tmp_path: Path) -> None:

@@ -29,9 +29,9 @@ from tocsin_issuer.store.users import UserStore
 from tocsin_schemas.errors import AgentStale, RequestRejected
 from tocsin_schemas.events import KeyRevoked
 from tocsin_verifier_agent.core.authority import StaticAuthority
+from tocsin_verifier_agent.core.confirmation import NOT_USED, Certificate
 from tocsin_verifier_agent.core.token_verifier import TokenVerifier
 from tocsin_verifier_agent.core.verified import Verified
-from tocsin_verifier_agent.verifier import Verifier
 
 ISS = "https://issuer.example"
 CONFIG = IssuerConfig(iss=ISS, default_audiences=("orders",), commit_wait_s=0.35)
@@ -89,8 +89,11 @@ class Issuer:
         self.clients = ClientStore(redis)
         self.register = Register(redis, life)
         keys = OneKey(self.outbox)
-        self.verifier = Verifier.from_jwks(
-            keys.jwks(), issuer=ISS, audience=["orders", "billing", ISS]
+        self.verifier = TokenVerifier(
+            StaticAuthority({SIGNER.kid: SIGNER.public}, ISS, None, life),
+            audiences={ISS: frozenset(("orders", "billing", ISS))},
+            lease_clock=time.monotonic_ns,
+            wall_clock=time.time,
         )
         self.of_any_audience = TokenVerifier(
             StaticAuthority({SIGNER.kid: SIGNER.public}, ISS, None, life),
@@ -98,7 +101,7 @@ class Issuer:
             lease_clock=time.monotonic_ns,
             wall_clock=time.time,
         )
-        context = IssuerContext(
+        self.context = context = IssuerContext(
             config=config,
             users=self.users,
             clients=self.clients,
@@ -119,19 +122,19 @@ class Issuer:
             minter=TokenMinter(keys, self.register, config),
             outbox=self.outbox,
             keys=keys,
-            verify_admin=lambda token: self._live(self.verifier, token),
-            verify_any=lambda token: self._live(self.of_any_audience, token),
-            verify_own=self.of_any_audience.verify,
+            verify_admin=lambda token, shown: self._live(self.verifier, token, shown),
+            verify_any=lambda token: self._live(self.of_any_audience, token, NOT_USED),
+            verify_own=lambda token, shown: self.of_any_audience.verify(token, certificate=shown),
             readiness=self._readiness,
             bound_s=lambda: 121,
         )
         self.public = _client(create_public_app(context))
         self.internal = _client(create_internal_app(context))
 
-    def _live(self, verifier: Verifier | TokenVerifier, token: str) -> Verified:
+    def _live(self, verifier: TokenVerifier, token: str, certificate: Certificate) -> Verified:
         if self.stale:
             raise AgentStale("lease_lapsed", retry_after=7)
-        return verifier.verify(token)
+        return verifier.verify(token, certificate=certificate)
 
     async def _readiness(self) -> bool:
         return self.ready

@@ -8,16 +8,16 @@ import httpx
 
 from tests.issuer.http.conftest import CONFIG, ISS, Issuer, OneKey
 from tocsin_issuer.exchange import policy
-from tocsin_issuer.exchange.request import ACCESS_TOKEN_TYPE, GRANT_TYPE
 from tocsin_issuer.http import IssuerContext, create_internal_app
 from tocsin_issuer.minting import TokenMinter
 from tocsin_issuer.store.cutoffs import Cutoffs
 from tocsin_issuer.store.revocations import Revocations
 from tocsin_issuer.store.sessions import SessionStore
 from tocsin_schemas.errors import AgentStale
+from tocsin_schemas.token_exchange import ACCESS_TOKEN_TYPE, GRANT_TYPE
+from tocsin_verifier_agent.core.confirmation import NOT_USED, Certificate
 from tocsin_verifier_agent.core.verified import Verified
 
-JWT_TYPE = "urn:ietf:params:oauth:token-type:jwt"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 POLICY = policy.parse(
     b"""
@@ -66,7 +66,7 @@ class Services:
         self.minter = TokenMinter(keys, issuer.register, CONFIG)
         self.revocations = Revocations(redis, outbox, max_token_life_s=life)
         self.cutoffs = Cutoffs(redis, outbox, max_token_life_s=life, session_absolute_s=3600)
-        context = IssuerContext(
+        self.context = IssuerContext(
             config=CONFIG,
             users=issuer.users,
             clients=issuer.clients,
@@ -78,18 +78,18 @@ class Services:
             keys=keys,
             verify_admin=self._verify,
             verify_any=self._verify,
-            verify_own=issuer.of_any_audience.verify,
+            verify_own=lambda token, shown: issuer.of_any_audience.verify(token, certificate=shown),
             readiness=self._ready,
             bound_s=lambda: 121,
         )
-        app = create_internal_app(context, lambda: self.policy)
+        app = create_internal_app(self.context, lambda: self.policy)
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ISS)
 
-    def _verify(self, token: str) -> Verified:
+    def _verify(self, token: str, certificate: Certificate = NOT_USED) -> Verified:
         """Knows no rule at all: the replica of an issuer that has not applied anything yet."""
         if self.stale:
             raise AgentStale("lease_lapsed", retry_after=7)
-        return self.issuer.of_any_audience.verify(token)
+        return self.issuer.of_any_audience.verify(token, certificate=certificate)
 
     async def _ready(self) -> bool:
         return True

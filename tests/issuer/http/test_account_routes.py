@@ -20,6 +20,7 @@ from tocsin_issuer.store.account_endings import AccountEndings
 from tocsin_issuer.store.account_list import AccountList
 from tocsin_issuer.store.passwords import Passwords
 from tocsin_issuer.store.users import UserStore
+from tocsin_issuer.tls.certificate_name import CertificateName
 from tocsin_schemas.events import ClientRevokedBefore, SubjectRevokedBefore
 
 PERMISSIONS = ("users:read", "users:write", "clients:read", "clients:write")
@@ -60,6 +61,43 @@ async def post(issuer: Issuer, path: str, header: dict[str, str], **body: Any) -
         "/admin" + path, headers=header, json=body if body else None
     )
     return answer.status_code, answer.json()
+
+
+@pytest.mark.parametrize(
+    ("names", "code"),
+    [
+        ({"tls_client_auth_san_dns": "*.internal"}, "client_certificate_name"),
+        (
+            {"tls_client_auth_san_dns": "a", "tls_client_auth_san_ip": "::1"},
+            "client_certificate_name",
+        ),
+        ({"tls_client_auth_san_dns": ""}, "field_invalid"),
+        ({"tls_client_auth_san": "a"}, "field_unknown"),
+    ],
+)
+async def test_a_certificate_has_one_good_name(
+    issuer: Issuer, operator: dict[str, str], names: dict[str, str], code: str
+) -> None:
+    status, answer = await post(
+        issuer, "/clients", operator, client_id="payments", audiences=["orders"], **names
+    )
+    assert (status, answer["code"]) == (400, code)
+    assert await issuer.clients.find("payments") is None
+
+
+async def test_a_client_with_a_certificate_has_no_secret_until_it_gets_one(
+    issuer: Issuer, operator: dict[str, str]
+) -> None:
+    name = {"tls_client_auth_san_dns": "Payments.internal"}
+    body = {"client_id": "payments", "audiences": ["orders"], **name}
+    assert await post(issuer, "/clients", operator, **body) == (201, {"client_id": "payments"})
+    found = await issuer.clients.find_with_certificate_name("payments")
+    assert found is not None
+    assert found[1] == CertificateName("san_dns", "payments.internal")
+    _, rotated = await post(issuer, "/clients/payments/secret", operator)
+    assert await issuer.clients.find_with_certificate_name("payments") is None
+    secret = rotated["client_secret"]
+    assert await issuer.clients.authenticate("payments", secret) is not None
 
 
 async def test_a_user_from_creation_to_deletion(issuer: Issuer, operator: dict[str, str]) -> None:

@@ -9,16 +9,15 @@ import pytest
 from tests.issuer.http.conftest import ISS, SIGNER, Issuer
 from tests.issuer.http.exchange_services import (
     FORM,
-    JWT_TYPE,
     Services,
     log_in,
     open_services,
     refused,
 )
 from tocsin_issuer.exchange import policy
-from tocsin_issuer.exchange.request import ACCESS_TOKEN_TYPE, GRANT_TYPE
 from tocsin_schemas import jws
 from tocsin_schemas.claims import ACCESS_TOKEN_TYP
+from tocsin_schemas.token_exchange import ACCESS_TOKEN_TYPE, GRANT_TYPE, JWT_TYPE
 from tocsin_verifier_agent.core import access_token
 
 
@@ -154,6 +153,16 @@ async def test_the_original_token_where_it_may_be_passed_on(services: Services) 
     assert other["aud"] == "search", "a token that is not for it is never passed on"
 
 
+async def test_no_token_is_passed_on_where_the_policy_does_not_say_so(services: Services) -> None:
+    """Not even one that the target would accept."""
+    minted = await services.minter.mint(
+        "loop-service", "loop-service", ["orders", "inventory"], scope="inventory:read"
+    )
+    token = await services.trade(minted.token)
+    assert token != minted.token
+    assert services.claims(token)["aud"] == "inventory"
+
+
 # --- what is refused --------------------------------------------------------------------------
 
 
@@ -192,15 +201,27 @@ async def test_requests_that_are_refused(
     assert "nonsense" not in answer.text
 
 
-async def test_no_parameter_stands_twice(services: Services) -> None:
-    body = f"grant_type={GRANT_TYPE}&audience=inventory&audience=audit"
+@pytest.mark.parametrize(
+    ("more", "error"),
+    [
+        ("&audience=inventory&audience=audit", "invalid_target"),
+        ("&audience=inventory&audience=inventory", "invalid_target"),
+        ("&resource=https://a.example/&resource=https://b.example/", "invalid_target"),
+        ("&audience=inventory&scope=inventory:read&scope=inventory:write", "invalid_request"),
+        ("&audience=inventory&audience=audit&scope=a&scope=b", "invalid_request"),
+        ("&subject_token=b", "invalid_request"),
+    ],
+)
+async def test_no_parameter_stands_twice(services: Services, more: str, error: str) -> None:
+    """RFC 8693 section 2.1 allows several targets, and an issuer to refuse them."""
+    body = f"grant_type={GRANT_TYPE}&subject_token=a&subject_token_type={ACCESS_TOKEN_TYPE}{more}"
     answer = await services.http.post(
         "/oauth/token",
         content=body,
         headers=FORM,
         auth=("orders-service", services.secrets["orders-service"]),
     )
-    assert await refused(answer) == (400, "invalid_request")
+    assert await refused(answer) == (400, error)
 
 
 async def test_who_may_ask(services: Services, subject: dict[str, Any]) -> None:

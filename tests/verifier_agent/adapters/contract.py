@@ -70,6 +70,7 @@ GOOD: Final = Answer(200)
 def cases(tokens: Tokens) -> dict[str, tuple[str, list[str], Answer]]:
     good = f"Bearer {tokens.good}"
     tampered = tokens.good[:-8] + ("AAAAAAAA" if tokens.good[-8:] != "AAAAAAAA" else "BBBBBBBB")
+    bound = tokens.expiring(60, cnf={"x5t#S256": "a" * 43})
     return {
         "good": ("/orders", [good], GOOD),
         "good, in small letters": ("/orders", [f"bearer {tokens.good}"], GOOD),
@@ -84,6 +85,7 @@ def cases(tokens: Tokens) -> dict[str, tuple[str, list[str], Answer]]:
         "nonsense": ("/orders", ["Bearer nonsense"], BAD),
         "tampered": ("/orders", [f"Bearer {tampered}"], BAD),
         "expired": ("/orders", [f"Bearer {tokens.expired}"], BAD),
+        "bound to a certificate that nobody shows": ("/orders", [f"Bearer {bound}"], BAD),
         "revoked": ("/orders", [f"Bearer {tokens.revoked}"], BAD),
         "revoked, and not allowed anyway": ("/admin", [f"Bearer {tokens.revoked}"], BAD),
         "a missing permission": ("/admin", [good], FORBIDDEN),

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tocsin_schemas.errors import AgentStale, TokenRejected
+from tocsin_schemas.errors import AgentStale, ExchangeUnavailable, TokenRejected
 
 CHALLENGE = 'Bearer realm="tocsin"'
 INVALID, UNAVAILABLE = "invalid_token", "temporarily_unavailable"
@@ -64,8 +64,8 @@ def insufficient_scope(needed: str) -> Refusal:
     )
 
 
-def stale(error: AgentStale) -> Refusal:
-    """503: nobody can say whether the token is good."""
+def stale(error: AgentStale | ExchangeUnavailable) -> Refusal:
+    """503: nobody can say whether the token is good, or have another one for it."""
     return Refusal(503, UNAVAILABLE, str(error), {"Retry-After": str(error.retry_after)})
 
 

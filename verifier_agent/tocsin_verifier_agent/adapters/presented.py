@@ -5,13 +5,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
-from tocsin_schemas.errors import AgentStale, TokenRejected
+from tocsin_schemas.errors import (
+    AgentStale,
+    ExchangeRefused,
+    ExchangeUnavailable,
+    TokenRejected,
+)
+from tocsin_schemas.token_exchange import SUBJECT_TOKEN_INVALID
 from tocsin_verifier_agent.adapters import bearer
 from tocsin_verifier_agent.adapters.bearer import Refused
 from tocsin_verifier_agent.authenticator import Authenticator
+from tocsin_verifier_agent.core.confirmation import PeerCertificate
 from tocsin_verifier_agent.core.leniency import OnStale
 from tocsin_verifier_agent.core.verified import Verified
+
+if TYPE_CHECKING:
+    from tocsin_verifier_agent.exchange import ExchangeClient, ExchangedToken
 
 _log = logging.getLogger("tocsin.adapters")
 
@@ -23,7 +34,15 @@ class Presented:
     The strictest demand made so far also holds for a connection that outlives its request.
     """
 
-    __slots__ = ("_agent", "_max_staleness", "_on_stale", "_route", "_token", "_verified")
+    __slots__ = (
+        "_agent",
+        "_certificate",
+        "_max_staleness",
+        "_on_stale",
+        "_route",
+        "_token",
+        "_verified",
+    )
 
     def __init__(
         self,
@@ -31,11 +50,15 @@ class Presented:
         token: str,
         verified: Verified,
         on_stale: OnStale | None = None,
+        certificate: PeerCertificate = None,
     ) -> None:
-        """``on_stale`` is what the middleware does on this path, in place of the agent's file."""
+        """``on_stale`` is what the middleware does on this path, in place of the agent's file;
+        ``certificate`` is what its bearer has shown.
+        """
         self._agent = agent
         self._token = token
         self._verified = verified
+        self._certificate = certificate
         self._route: OnStale | None = on_stale
         self._max_staleness: float | None = None
         self._on_stale: OnStale | None = on_stale
@@ -52,7 +75,9 @@ class Presented:
         self.demand(max_staleness, on_stale)
         if max_staleness is None and on_stale is None:
             on_stale = self._route
-        self._verified = await self._agent.authenticate(self._token, max_staleness, on_stale)
+        self._verified = await self._agent.authenticate(
+            self._token, max_staleness, on_stale, self._certificate
+        )
         return self._verified
 
     def verify_blocking(
@@ -62,7 +87,9 @@ class Presented:
         self.demand(max_staleness, on_stale)
         if max_staleness is None and on_stale is None:
             on_stale = self._route
-        self._verified = self._agent.authenticate_blocking(self._token, max_staleness, on_stale)
+        self._verified = self._agent.authenticate_blocking(
+            self._token, max_staleness, on_stale, self._certificate
+        )
         return self._verified
 
     async def require(
@@ -95,13 +122,47 @@ class Presented:
             raise Refused(bearer.refusal_of(error)) from None
         return allowed(verified, permissions)
 
+    async def exchange(
+        self, by: ExchangeClient, audience: str, scopes: Iterable[str] | None = None
+    ) -> ExchangedToken:
+        """The token exchanged for one that another service accepts; it is looked at by the
+        strictest demand made so far.
+
+        Raises:
+            Refused: with the answer to give where the token is not good, does not allow that much,
+                or nobody can say now.
+            ExchangeRefused: the issuer lets this service do no such thing, whoever calls it.
+        """
+        wanted = None if scopes is None else tuple(scopes)
+        try:
+            return await by.exchange(
+                self._token,
+                audience,
+                wanted,
+                max_staleness=self._max_staleness,
+                on_stale=self._on_stale,
+                certificate=self._certificate,
+            )
+        except (TokenRejected, AgentStale) as error:
+            raise Refused(bearer.refusal_of(error)) from None
+        except ExchangeUnavailable as error:
+            raise Refused(bearer.stale(error)) from None
+        except ExchangeRefused as error:
+            if error.code == SUBJECT_TOKEN_INVALID:  # our agent lags behind the issuer
+                raise Refused(bearer.BAD_TOKEN) from None
+            if error.error == "invalid_scope":
+                raise Refused(bearer.insufficient_scope(" ".join(wanted or ()))) from None
+            raise
+
     async def until_refused(self) -> TokenRejected | AgentStale:
         """Wait until it is refused by the strictest demand made so far, and return why.
 
         Nothing is raised: a connection that cannot be watched must not go on.
         """
         try:
-            return await self._agent.until_refused(self._token, self._max_staleness, self._on_stale)
+            return await self._agent.until_refused(
+                self._token, self._max_staleness, self._on_stale, self._certificate
+            )
         except Exception as error:
             return _unwatched(error)
 
@@ -111,7 +172,9 @@ class Presented:
         Nothing is raised: a stream that cannot be looked at must not go on.
         """
         try:
-            self._agent.authenticate_blocking(self._token, self._max_staleness, self._on_stale)
+            self._agent.authenticate_blocking(
+                self._token, self._max_staleness, self._on_stale, self._certificate
+            )
         except (TokenRejected, AgentStale) as refusal:
             return refusal
         except Exception as error:

@@ -7,10 +7,12 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
-from msgspec import UNSET, Meta, Struct, UnsetType, ValidationError, convert, json
+from msgspec import UNSET, Meta, Struct, UnsetType, ValidationError, convert, field, json
 
 from tocsin_schemas import strict_json
+from tocsin_schemas.confirmation import X5T_S256
 from tocsin_schemas.errors import TokenRejected
+from tocsin_schemas.keyset import Thumbprint
 
 MAX_IDENTIFIER_LENGTH: Final = 255
 MAX_ACTORS: Final = 8
@@ -34,6 +36,14 @@ class Actor(Struct, frozen=True, gc=False, kw_only=True):
     sub: Identifier
 
 
+class Confirmation(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """What the token is bound to (RFC 7800): a certificate (RFC 8705 section 3.1) and nothing else,
+    for a key (``jkt``, ``jwk``, ``kid``) is nothing that can be checked here.
+    """
+
+    x5t_s256: Thumbprint = field(name=X5T_S256)
+
+
 class AccessToken(Struct, frozen=True, gc=False, kw_only=True):
     """Times are whole seconds of UTC. A claim that is null is not a claim that is absent.
 
@@ -43,6 +53,7 @@ class AccessToken(Struct, frozen=True, gc=False, kw_only=True):
     act: Actor | UnsetType = UNSET
     aud: str | tuple[str, ...]
     client_id: Identifier | UnsetType = UNSET
+    cnf: Confirmation | UnsetType = UNSET
     exp: Time
     iat: Time
     iss: str

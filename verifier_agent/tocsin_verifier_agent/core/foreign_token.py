@@ -8,7 +8,7 @@ from tocsin_schemas.issuer_profile import NO_TYP, IssuerProfile, Path
 from tocsin_verifier_agent.core import access_token
 from tocsin_verifier_agent.core.access_token import AccessToken
 
-_AS_THEY_ARE = ("iss", "aud", "exp", "iat", "nbf")
+_AS_THEY_ARE = ("iss", "aud", "cnf", "exp", "iat", "nbf")
 
 
 def read(profile: IssuerProfile, typ: str | None, claims: Mapping[str, Any]) -> AccessToken:

@@ -11,6 +11,7 @@ from typing import Final, Literal
 from tocsin_schemas.claims import EXP_LEEWAY_S
 from tocsin_schemas.errors import AgentStale
 from tocsin_verifier_agent.core.authority import Authority
+from tocsin_verifier_agent.core.confirmation import PeerCertificate
 from tocsin_verifier_agent.core.token_verifier import TokenVerifier
 from tocsin_verifier_agent.core.verified import Verified
 
@@ -45,7 +46,7 @@ class Leniency:
         self._lease_clock = lease_clock
         self._wall_clock = wall_clock
 
-    def accept(self, token: str, reason: str) -> Verified:
+    def accept(self, token: str, reason: str, certificate: PeerCertificate = None) -> Verified:
         """Accept a good token that no known rule hits, for a while after the lease has lapsed.
 
         ``reason`` is why there is no lease.
@@ -59,14 +60,14 @@ class Leniency:
         if lapsed is None:
             raise AgentStale(reason)
         cap = lapsed + ACCEPT_CAP_S * 1_000_000_000
-        entry = self._verifier.verify_unproven(token, obey_rules=True)
+        entry = self._verifier.verify_unproven(token, obey_rules=True, certificate=certificate)
         now = self._lease_clock()
         if now > cap:
             raise AgentStale(reason)
         until = min(entry.not_after, wall + (cap - now) * 1e-9)
         return Verified(entry.payload, entry.token, until, unproven=reason)
 
-    def before_asking(self, token: str) -> Verified:
+    def before_asking(self, token: str, certificate: PeerCertificate = None) -> Verified:
         """The answer if the issuer says yes; it holds for this moment only.
 
         Raises:
@@ -74,16 +75,16 @@ class Leniency:
             AgentStale: its key is not known.
         """
         wall = self._wall_clock()
-        entry = self._verifier.verify_unproven(token, obey_rules=True)
+        entry = self._verifier.verify_unproven(token, obey_rules=True, certificate=certificate)
         return Verified(entry.payload, entry.token, wall, unproven="introspected")
 
-    def observe(self, token: str, would_deny: str) -> Verified:
+    def observe(self, token: str, would_deny: str, certificate: PeerCertificate = None) -> Verified:
         """Accept what only the ledger, or the want of a lease, is against.
 
         Raises:
             TokenRejected: signature or claims are bad.
             AgentStale: no key is known to check the signature with.
         """
-        entry = self._verifier.verify_unproven(token, obey_rules=False)
+        entry = self._verifier.verify_unproven(token, obey_rules=False, certificate=certificate)
         until = float(entry.token.exp + EXP_LEEWAY_S)  # its key's time may be over already
         return Verified(entry.payload, entry.token, until, would_deny=would_deny)

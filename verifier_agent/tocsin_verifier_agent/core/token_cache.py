@@ -20,7 +20,8 @@ class CachedToken(Struct, gc=False):
     """``generation`` is that of the state in which the rules last let the token pass.
 
     ``kid`` is the header's; ``not_after`` is when the token's or its key's time is over, in seconds
-    of UTC. It holds no cycles, so the garbage collector need not look at it.
+    of UTC; ``bound_to`` is the thumbprint of the one certificate that the token may come with. It
+    holds no cycles, so the garbage collector need not look at it.
     """
 
     payload: bytes
@@ -30,6 +31,7 @@ class CachedToken(Struct, gc=False):
     key: TrustedKey
     generation: int
     not_after: float
+    bound_to: str | None = None
 
 
 class TokenCache:

@@ -7,6 +7,7 @@ in between, so the answer is as good as the lease says it is.
 from collections.abc import Callable, Mapping
 
 from cryptography.exceptions import InvalidSignature
+from msgspec import UNSET
 
 from tocsin_schemas import base64url, jws, strict_json
 from tocsin_schemas.claims import ACCESS_TOKEN_TYP, EXP_LEEWAY_S, IAT_AHEAD_S
@@ -23,6 +24,7 @@ from tocsin_verifier_agent.core.claims_check import (
     facts_from,
     foreign_facts_from,
 )
+from tocsin_verifier_agent.core.confirmation import Certificate, check_certificate
 from tocsin_verifier_agent.core.token_cache import CachedToken, TokenCache
 from tocsin_verifier_agent.core.verified import Verified
 
@@ -60,8 +62,13 @@ class TokenVerifier:
         self._headers: dict[str, Header] = {}
         self._latest = 0  # reading of the lease clock
 
-    def verify(self, token: str, max_staleness_ns: int | None = None) -> Verified:
-        """Accept a token, or say why not.
+    def verify(
+        self,
+        token: str,
+        max_staleness_ns: int | None = None,
+        certificate: Certificate = None,
+    ) -> Verified:
+        """Accept a token, or say why not. ``certificate`` is what the peer has shown.
 
         Raises:
             TokenRejected: it must not be accepted (401).
@@ -74,6 +81,8 @@ class TokenVerifier:
         seen = entry = self._cached(token) if type(token) is str else None
         if entry is None or entry.generation != self._rules.generation or wall >= entry.not_after:
             entry = self._look_closely(token, entry, until, wall)
+        if entry.bound_to is not None:
+            check_certificate(entry.bound_to, certificate)
         now = self._latest = self._lease_clock()
         if now > until:
             raise self._stale(wall)
@@ -83,7 +92,9 @@ class TokenVerifier:
         not_after = entry.not_after
         return Verified(entry.payload, entry.token, ends if ends < not_after else not_after)
 
-    def verify_unproven(self, token: str, *, obey_rules: bool) -> CachedToken:
+    def verify_unproven(
+        self, token: str, *, obey_rules: bool, certificate: Certificate = None
+    ) -> CachedToken:
         """All checks but the lease; without ``obey_rules`` no rule and no key window either.
 
         For whoever may go on without a proof of being up to date, and says so.
@@ -95,6 +106,8 @@ class TokenVerifier:
         wall = self._wall_clock()
         try:
             entry = self._read(token, wall)
+            if entry.bound_to is not None:
+                check_certificate(entry.bound_to, certificate)
             if obey_rules:
                 self._check_rules(entry, wall)
         except TokenRejected as rejected:
@@ -197,7 +210,8 @@ class TokenVerifier:
         else:
             facts = foreign_facts_from(key.thumbprint, read)
         ends = _not_after(read, key)
-        return CachedToken(payload, read, facts, header.kid, key, generation, ends)
+        bound_to = None if read.cnf is UNSET else read.cnf.x5t_s256
+        return CachedToken(payload, read, facts, header.kid, key, generation, ends, bound_to)
 
     def _signed_by(self, header: Header, signed: str, signature: str) -> TrustedKey:
         """The key of that name that signed it; two issuers may have chosen one name.

@@ -67,6 +67,12 @@ class Verified(Struct, frozen=True, gc=False):
         return _or_none(self.token.sid)
 
     @property
+    def bound_to(self) -> str | None:
+        """The thumbprint of the certificate that the token is bound to (RFC 8705), if any."""
+        cnf = self.token.cnf
+        return None if cnf is UNSET else cnf.x5t_s256
+
+    @property
     def scopes(self) -> frozenset[str]:
         """The words of ``scope`` (RFC 6749 section 3.3)."""
         scope = self.token.scope

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tocsin_schemas.errors import TocsinError
 from tocsin_verifier_agent.sidecar.address import SOCKET_MODES
+from tocsin_verifier_agent.sidecar.forwarded import PROXIES
 from tocsin_verifier_agent.sidecar.server import run
 
 
@@ -32,6 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--anywhere", action="store_true", help="allow an address that is not loopback"
     )
+    parser.add_argument(
+        "--client-certificates",
+        choices=tuple(PROXIES),
+        help="whose header with the client's certificate to believe (default: nobody's)",
+    )
     chosen = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     try:
@@ -41,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             socket_mode=chosen.socket_mode,
             listen=chosen.listen,
             anywhere=chosen.anywhere,
+            proxy=chosen.client_certificates,
             say=lambda line: print(line, flush=True),
         )
     except TocsinError as error:

@@ -24,6 +24,7 @@ from tocsin_verifier_agent.agent import VerifierAgent
 from tocsin_verifier_agent.sidecar import exposition, headers, question
 from tocsin_verifier_agent.sidecar.answers import answer, answer_json, refuse, reject
 from tocsin_verifier_agent.sidecar.demands import demands_of
+from tocsin_verifier_agent.sidecar.forwarded import ProxyKind, certificate_of
 from tocsin_verifier_agent.sidecar.question import Accepted, Refused
 
 AUTH_PATH: Final = "/auth"
@@ -31,10 +32,18 @@ ENVOY_PATH: Final = "/ext_authz"
 
 
 class SidecarApp:
-    """Answers for one agent, which somebody else starts and stops."""
+    """Answers for one agent, which somebody else starts and stops. ``proxy`` is the one that may be
+    believed about clients' certificates.
+    """
 
-    def __init__(self, agent: VerifierAgent, wall_clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        agent: VerifierAgent,
+        wall_clock: Callable[[], float] = time.time,
+        proxy: ProxyKind | None = None,
+    ) -> None:
         self._agent = agent
+        self._proxy: ProxyKind | None = proxy
         self._wall_clock = wall_clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,7 +73,11 @@ class SidecarApp:
             await refuse(send, bearer.NO_TOKEN)
             return
         try:
-            verified = await self._agent.authenticate(token, demands.max_staleness)
+            verified = await self._agent.authenticate(
+                token,
+                demands.max_staleness,
+                certificate=certificate_of(self._proxy, fields),
+            )
         except (TokenRejected, AgentStale) as refused:
             await refuse(send, bearer.refusal_of(refused))
             return
@@ -80,7 +93,7 @@ class SidecarApp:
         asked = await _question(scope, receive)
         try:
             verified = await self._agent.authenticate(
-                asked.token, asked.max_staleness, asked.on_stale
+                asked.token, asked.max_staleness, asked.on_stale, asked.certificate
             )
         except TokenRejected as rejected:
             await answer_json(send, 401, Refused(rejected.code))

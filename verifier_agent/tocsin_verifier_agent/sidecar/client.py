@@ -19,7 +19,9 @@ from msgspec import DecodeError
 
 from tocsin_revocation_bus.clocks import lease_clock
 from tocsin_schemas import strict_json
+from tocsin_schemas.confirmation import thumbprint
 from tocsin_schemas.errors import AgentStale, EncodingRejected, TokenRejected
+from tocsin_verifier_agent.core.confirmation import PeerCertificate
 from tocsin_verifier_agent.core.leniency import OnStale
 from tocsin_verifier_agent.core.verified import Verified
 from tocsin_verifier_agent.sidecar import question
@@ -69,7 +71,11 @@ class SidecarClient:
         self._of_loop = weakref.WeakKeyDictionary()
 
     async def authenticate(
-        self, token: str, max_staleness: float | None = None, on_stale: OnStale | None = None
+        self,
+        token: str,
+        max_staleness: float | None = None,
+        on_stale: OnStale | None = None,
+        certificate: PeerCertificate = None,
     ) -> Verified:
         """Accept a token, or say why not; ``max_staleness`` is in seconds.
 
@@ -77,7 +83,7 @@ class SidecarClient:
             TokenRejected: it must not be accepted (401).
             AgentStale: nobody can say (503).
         """
-        asked = _question(token, max_staleness, on_stale)
+        asked = _question(token, max_staleness, on_stale, certificate)
         began = lease_clock()
         try:
             async with asyncio.timeout(TIMEOUT_S):
@@ -87,10 +93,14 @@ class SidecarClient:
         return self._verdict(status, body, began)
 
     def authenticate_blocking(
-        self, token: str, max_staleness: float | None = None, on_stale: OnStale | None = None
+        self,
+        token: str,
+        max_staleness: float | None = None,
+        on_stale: OnStale | None = None,
+        certificate: PeerCertificate = None,
     ) -> Verified:
         """As :meth:`authenticate`, for threads that run no event loop."""
-        asked = _question(token, max_staleness, on_stale)
+        asked = _question(token, max_staleness, on_stale, certificate)
         began = lease_clock()
         try:
             status, body = self._ask_blocking(asked, began + int(TIMEOUT_S * 1e9))
@@ -99,12 +109,16 @@ class SidecarClient:
         return self._verdict(status, body, began)
 
     async def until_refused(
-        self, token: str, max_staleness: float | None = None, on_stale: OnStale | None = None
+        self,
+        token: str,
+        max_staleness: float | None = None,
+        on_stale: OnStale | None = None,
+        certificate: PeerCertificate = None,
     ) -> TokenRejected | AgentStale:
         """Ask again every second, until it is refused or nobody can say; return why."""
         while True:
             try:
-                await self.authenticate(token, max_staleness, on_stale)
+                await self.authenticate(token, max_staleness, on_stale, certificate)
             except (TokenRejected, AgentStale) as refusal:
                 return refusal
             await asyncio.sleep(LOOK_AGAIN_S)
@@ -228,7 +242,12 @@ class SidecarClient:
         return verified
 
 
-def _question(token: str, max_staleness: float | None, on_stale: OnStale | None) -> bytes:
+def _question(
+    token: str,
+    max_staleness: float | None,
+    on_stale: OnStale | None,
+    certificate: PeerCertificate,
+) -> bytes:
     """A text that is no Unicode cannot be asked about; no token has such characters either.
 
     Raises:
@@ -238,7 +257,14 @@ def _question(token: str, max_staleness: float | None, on_stale: OnStale | None)
         raise TokenRejected("characters")
     try:
         asked = question.encode(
-            Question(token=token, max_staleness=_at_least_0(max_staleness), on_stale=on_stale)
+            Question(
+                token=token,
+                max_staleness=_at_least_0(max_staleness),
+                on_stale=on_stale,
+                certificate=thumbprint(certificate)
+                if isinstance(certificate, bytes)
+                else certificate,
+            )
         )
     except UnicodeEncodeError:
         raise TokenRejected("characters") from None

@@ -4,6 +4,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct, json
 
+from tocsin_schemas.keyset import Thumbprint
 from tocsin_verifier_agent.core.leniency import OnStale
 from tocsin_verifier_agent.core.verified import Verified
 
@@ -14,11 +15,12 @@ MAX_ANSWER_BYTES: Final = 64 * 1024
 
 
 class Question(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """As the arguments of :meth:`Authenticator.authenticate`."""
+    """As the arguments of :meth:`Authenticator.authenticate`; the certificate by its thumbprint."""
 
     token: str
     max_staleness: Annotated[float, Meta(ge=0, le=1_000_000)] | None = None
     on_stale: OnStale | None = None
+    certificate: Thumbprint | None = None
 
     def __repr__(self) -> str:
         return "Question()"

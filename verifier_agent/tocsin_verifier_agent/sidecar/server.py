@@ -19,15 +19,21 @@ from tocsin_verifier_agent.sidecar.address import (
     parse_listen,
 )
 from tocsin_verifier_agent.sidecar.app import SidecarApp
+from tocsin_verifier_agent.sidecar.forwarded import ProxyKind
 
 KEEP_ALIVE_S = 75
 GRACE_S = 3
 
 
-async def serve(agent: VerifierAgent, bound: BoundSocket, stopped: asyncio.Event) -> None:
+async def serve(
+    agent: VerifierAgent,
+    bound: BoundSocket,
+    stopped: asyncio.Event,
+    proxy: ProxyKind | None = None,
+) -> None:
     """Answer for an agent that runs in this event loop, until ``stopped``."""
     config = uvicorn.Config(
-        SidecarApp(agent),
+        SidecarApp(agent, proxy=proxy),
         lifespan="off",
         log_config=None,
         access_log=False,
@@ -54,6 +60,7 @@ def run(
     socket_mode: int = 0o660,
     listen: str | None = None,
     anywhere: bool = False,
+    proxy: ProxyKind | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
     """Run a sidecar until SIGINT or SIGTERM; ``say`` is told where it listens.
@@ -64,6 +71,7 @@ def run(
         socket_mode: 0o600 (this user) or 0o660 (the group too).
         listen: TCP in place of the Unix socket, as ``127.0.0.1:9191``.
         anywhere: allow an address that is not loopback.
+        proxy: which proxy sets the header with the client's certificate; by default nobody does.
         say: where a line for people goes.
 
     Raises:
@@ -80,19 +88,24 @@ def run(
     bound = BoundSocket(address)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_run(agent, bound, say))
+            runner.run(_run(agent, bound, say, proxy))
     finally:
         bound.close()
 
 
-async def _run(agent: VerifierAgent, bound: BoundSocket, say: Callable[[str], None]) -> None:
+async def _run(
+    agent: VerifierAgent,
+    bound: BoundSocket,
+    say: Callable[[str], None],
+    proxy: ProxyKind | None,
+) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
     async with agent:
         say(f"ready: {bound.address} ({agent.status().state.value})")
-        await serve(agent, bound, stopped)
+        await serve(agent, bound, stopped, proxy)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

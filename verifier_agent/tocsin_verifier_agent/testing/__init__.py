@@ -16,9 +16,10 @@ It is no plugin that loads itself: code that mints tokens is there only where so
 import pytest
 
 from tocsin_verifier_agent.testing.clock import ManualClock
+from tocsin_verifier_agent.testing.exchange import LocalExchange
 from tocsin_verifier_agent.testing.issuer import AUDIENCE, ISSUER, LocalIssuer
 
-__all__ = ["AUDIENCE", "ISSUER", "LocalIssuer", "ManualClock", "tocsin"]
+__all__ = ["AUDIENCE", "ISSUER", "LocalExchange", "LocalIssuer", "ManualClock", "tocsin"]
 
 
 @pytest.fixture
