@@ -191,6 +191,7 @@ class Development:
                 audiences=[name],
                 thumbprints=keyset.roots.public_keys(),
                 threshold=keyset.roots.threshold,
+                roots_version=keyset.roots.version,
                 servers=self.edge.servers,
                 credentials=None if credentials is None else os.path.relpath(credentials, out),
             )

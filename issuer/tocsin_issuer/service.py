@@ -32,6 +32,7 @@ from tocsin_issuer.grpc.auth_servicer import ExchangeServicer
 from tocsin_issuer.grpc.listener import GrpcListener
 from tocsin_issuer.http.account_routes import account_router
 from tocsin_issuer.http.asyncapi_routes import asyncapi_router
+from tocsin_issuer.http.ceremony_routes import ceremony_router
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.http.exchange_endpoint import token_exchange
 from tocsin_issuer.http.exchange_policy_route import exchange_policy_router
@@ -39,8 +40,13 @@ from tocsin_issuer.http.internal import create_internal_app
 from tocsin_issuer.http.issuer_routes import issuer_router
 from tocsin_issuer.http.public import create_public_app
 from tocsin_issuer.http.server import Listener
+from tocsin_issuer.keys import draft
+from tocsin_issuer.keys.ceremonies import Ceremonies
 from tocsin_issuer.keys.ceremony import IssuerFolder
 from tocsin_issuer.keys.key_manager import KeyManager
+from tocsin_issuer.keys.key_turns import KeyTurns
+from tocsin_issuer.keys.ledger_key import LedgerKey
+from tocsin_issuer.keys.publication import Publication
 from tocsin_issuer.minting import TokenMinter
 from tocsin_issuer.own_tokens import OwnAuthority
 from tocsin_issuer.revoking.live_counts import LiveCounts
@@ -67,12 +73,10 @@ from tocsin_issuer.store.users import UserStore
 from tocsin_issuer.tls.watch import WatchedTls
 from tocsin_revocation_bus.clocks import lease_clock, wall_clock
 from tocsin_revocation_bus.core.replica import AgentState, Replica
-from tocsin_revocation_bus.core.trust import PinnedRoots, Trust
 from tocsin_revocation_bus.jetstream.connection import connect as connect_bus
 from tocsin_revocation_bus.jetstream.follower import Follower
 from tocsin_revocation_bus.tasks import end
-from tocsin_schemas import keyset as keysets
-from tocsin_schemas.errors import ConfigurationError
+from tocsin_schemas.errors import ConfigurationError, TocsinError
 from tocsin_schemas.events import KeysetPublished
 from tocsin_schemas.keyset import Keyset
 from tocsin_schemas.signed_document import SignedDocument
@@ -122,24 +126,19 @@ class IssuerService:
         self._closing.callback(folder.close)
         document = folder.newest_keyset()
         self.keyset = self._check_keyset(document)
+        first = draft.trust_in(folder.first_keyset())
+        self._pinned = first.pinned
         redis = await self._connect_redis()
         await self._join_ledger(folder, document, redis)
-        keys = KeyManager(
-            folder=folder,
-            replica=self.replica,
-            choice=KeyChoice(redis),
-            outbox=self._outbox,
-            wall_clock=wall_clock,
-            event_id=new_event_id,
-            commit_wait_s=max(5.0, self.config.commit_wait_s),
-        )
+        keys, ceremonies = self._keys(folder, redis)
         await self._wait_for_ledger()
         await keys.refresh()
         await self._offer_foreign_issuers(folder)
         self._in_background(lambda: self._look_after(keys), "keys")
         importer = self._importer()
         self._in_background(importer.run, "foreign keys")
-        await self._answer_commands(redis, self._listen(redis, keys, importer))
+        context = self._listen(redis, keys, importer, ceremonies)
+        await self._answer_commands(redis, context)
 
     def open(self) -> None:
         """Serve requests."""
@@ -172,16 +171,13 @@ class IssuerService:
 
     def _check_keyset(self, document: SignedDocument) -> Keyset:
         """The newest keyset, by the roots that it names: a damaged file must show at once."""
-        claimed = keysets.parse_unverified(document)
-        pinned = PinnedRoots(frozenset(claimed.roots.public_keys()), claimed.roots.threshold)
-        trust = Trust(self.config.iss, pinned).accept(document)
-        if trust.keyset is None:
-            raise ConfigurationError("keyset_malformed", "the keyset is not signed by its roots")
+        trust = draft.trust_in(document)
+        if trust.keyset is None or trust.issuer != self.config.iss:
+            raise ConfigurationError("keyset_malformed", "the keyset is another issuer's")
         if self.config.max_token_life_s > trust.keyset.policy.max_token_life_s:
             raise ConfigurationError(
                 "policy_mismatch", "max_token_life_s exceeds what the signed policy allows"
             )
-        self._pinned = pinned
         return trust.keyset
 
     async def _connect_redis(self) -> Redis:
@@ -198,8 +194,10 @@ class IssuerService:
     async def _join_ledger(
         self, folder: IssuerFolder, document: SignedDocument, redis: Redis
     ) -> None:
-        bus, signer = self._settings.bus, folder.ledger_signer(self.keyset)
+        bus = self._settings.bus
+        folder.ledger_signer(self.keyset)  # a missing one must show at once
         self.replica = Replica(self.config.iss, self._pinned)
+        signer = LedgerKey(folder.keys, self.replica, self.keyset, wall_clock)
         self._follower = Follower(self.replica, bus, name="issuer")
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
@@ -252,6 +250,31 @@ class IssuerService:
             raise ConfigurationError(status.reason, f"the ledger is refused: {status.reason}")
         raise ConfigurationError("ledger_unavailable", f"no live ledger: {status.reason}")
 
+    def _keys(self, folder: IssuerFolder, redis: Redis) -> tuple[KeyManager, Ceremonies]:
+        wait_s = max(5.0, self.config.commit_wait_s)
+        turns = KeyTurns(folder.keys, self.replica, KeyChoice(redis), wall_clock)
+        publication = Publication(
+            folder, self.replica, self._outbox, event_id=new_event_id, commit_wait_s=wait_s
+        )
+        keys = KeyManager(
+            folder=folder,
+            turns=turns,
+            outbox=self._outbox,
+            publication=publication,
+            wall_clock=wall_clock,
+            event_id=new_event_id,
+            commit_wait_s=wait_s,
+        )
+        ceremonies = Ceremonies(
+            folder=folder,
+            replica=self.replica,
+            turns=turns,
+            publication=publication,
+            wall_clock=wall_clock,
+            max_token_life_s=self.config.max_token_life_s,
+        )
+        return keys, ceremonies
+
     async def _offer_foreign_issuers(self, folder: IssuerFolder) -> None:
         entry_id = await offer_foreign_issuers(
             self.config,
@@ -276,7 +299,9 @@ class IssuerService:
             schedule=Schedule(self.config.foreign_refresh_s, self.config.foreign_least_pause_s),
         )
 
-    def _listen(self, redis: Redis, keys: KeyManager, importer: KeyImporter) -> IssuerContext:
+    def _listen(
+        self, redis: Redis, keys: KeyManager, importer: KeyImporter, ceremonies: Ceremonies
+    ) -> IssuerContext:
         config = self.config
         foreign = KnownIssuers(lambda: self.replica.trust.keyset)
         passwords = Passwords()
@@ -331,6 +356,7 @@ class IssuerService:
         self.internal_app = internal = create_internal_app(context, policy.current)
         internal.include_router(exchange_policy_router(context, policy))
         internal.include_router(issuer_router(context, importer))
+        internal.include_router(ceremony_router(context, ceremonies))
         endings = AccountEndings(
             redis,
             self._outbox,
@@ -418,10 +444,10 @@ class IssuerService:
         while True:
             await asyncio.sleep(_REFRESH_S)
             try:
-                await keys.refresh()
-                await keys.renew_if_due()
-            except RedisError as error:
-                _log.warning("keys are not refreshed: %s", type(error).__name__)
+                await keys.look_after()
+            except (RedisError, TocsinError) as error:
+                code = getattr(error, "code", type(error).__name__)
+                _log.warning("keys are not looked after: %s", code)
 
 
 def _with_certificate(verifier: TokenVerifier) -> Callable[[str, Certificate], Verified]:

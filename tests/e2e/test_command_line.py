@@ -146,6 +146,8 @@ def test_keys(folder: Path) -> None:
     assert sorted(key["phase"] for key in keys) == ["active", "standby"]
     table = run(folder, "keys", "list", COLUMNS="80").stdout
     assert all(key["kid"] in table for key in keys)
+    doctor = run(folder, "doctor")
+    assert (doctor.returncode, doctor.stdout) == (0, "keys: ok\n"), doctor.stderr
     rotated = run(folder, "keys", "rotate")
     assert rotated.returncode == 0, rotated.stderr
     assert "retiring" in run(folder, "keys", "list").stdout

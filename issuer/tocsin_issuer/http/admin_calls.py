@@ -34,6 +34,8 @@ ADMIN_CALLS: Final[Mapping[tuple[str, str], AdminCall]] = {
     ("GET", "/admin/keys"): AdminCall("keys:read", "key.list"),
     ("POST", "/admin/keys/rotate"): AdminCall("keys:write", "key.rotate"),
     ("POST", "/admin/keys/{kid}/revoke"): AdminCall("keys:write", "key.revoke"),
+    ("POST", "/admin/keys/drafts"): AdminCall("keys:write", "keyset.draft"),
+    ("POST", "/admin/keys/keysets"): AdminCall("keys:write", "keyset.publish"),
     ("GET", "/admin/issuers"): AdminCall("keys:read", "issuer.list"),
     ("POST", "/admin/issuers/refresh"): AdminCall("keys:write", "issuer.refresh"),
     ("GET", "/admin/audit-log"): AdminCall("audit:read", "audit.read"),

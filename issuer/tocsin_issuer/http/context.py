@@ -30,8 +30,8 @@ class KeyAdministration(Protocol):
         """The same as PEM, one after the other."""
         ...
 
-    def describe(self) -> list[dict[str, Any]]:
-        """Phases and dates."""
+    def describe(self) -> dict[str, Any]:
+        """Phases and dates, and what is to be noticed."""
         ...
 
     async def rotate(self) -> str:

@@ -19,8 +19,8 @@ def key_router(context: IssuerContext) -> APIRouter:
 
     @router.get("")
     async def describe() -> JSONResponse:
-        """Phases and dates of the token keys."""
-        return JSONResponse({"keys": context.keys.describe()})
+        """Phases and dates of the keys, and what is to be noticed."""
+        return JSONResponse(context.keys.describe())
 
     @router.post("/rotate")
     async def rotate() -> JSONResponse:

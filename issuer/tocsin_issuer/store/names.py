@@ -50,3 +50,6 @@ CLIENT: Final = _PREFIX + "client:"
 ACTIVE_KEY: Final = _PREFIX + "keys:active"
 ACKED_KEYS: Final = _PREFIX + "keys:acked"
 """By kid: when the first keyset that lists it got its PubAck, in seconds of UTC."""
+
+KEY_TURNS: Final = _PREFIX + "keys:turns"
+"""The journal of rotations: which key took over from which, when and why."""

@@ -63,8 +63,8 @@ class OneKey:
     def pems(self) -> str:
         return "-----BEGIN PUBLIC KEY-----\n…\n-----END PUBLIC KEY-----\n"
 
-    def describe(self) -> list[dict[str, Any]]:
-        return [{"kid": SIGNER.kid, "phase": "active"}]
+    def describe(self) -> dict[str, Any]:
+        return {"keys": [{"kid": SIGNER.kid, "phase": "active"}]}
 
     async def rotate(self) -> str:
         return "n" * 43
