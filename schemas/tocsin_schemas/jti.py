@@ -5,6 +5,7 @@ Within it tokens are counted, so that the revoked ones are a Roaring bitmap of a
 instead of a set of strings. The random bits make an id as hard to guess as any other.
 """
 
+from collections.abc import Sequence
 from struct import Struct as Layout
 
 from msgspec import Struct
@@ -18,7 +19,7 @@ TAIL_RANDOM_LENGTH = 5
 HOUR_S = 3600
 LANE_SLACK_S = 300
 
-_TEXT_LENGTH = 28
+_TEXT_LENGTH = 28  # a multiple of four: ids that follow each other are base64url too
 _LAYOUT = Layout(f">{LANE_LENGTH}sI{TAIL_RANDOM_LENGTH}x")
 
 
@@ -57,6 +58,18 @@ def parse(jti: str) -> LaneId | None:
     except EncodingRejected:
         return None
     return LaneId(*_LAYOUT.unpack(raw))
+
+
+def parse_all(jtis: Sequence[str]) -> list[LaneId | None]:
+    """As :func:`parse`, for many ids at a fraction of what each by itself would cost."""
+    if all(len(jti) == _TEXT_LENGTH for jti in jtis):
+        try:
+            raw = base64url.decode("".join(jtis))
+        except EncodingRejected:
+            pass
+        else:
+            return [LaneId(lane, counter) for lane, counter in _LAYOUT.iter_unpack(raw)]
+    return [parse(jti) for jti in jtis]
 
 
 def issued_in_lane(lane: bytes, iat: int) -> bool:

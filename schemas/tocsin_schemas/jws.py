@@ -196,5 +196,10 @@ def header_segment(signer: Signer, typ: str) -> str:
 
 def sign_compact(payload: Mapping[str, Any], signer: Signer, typ: str) -> str:
     """Sign ``payload`` in canonical JSON as a compact JWS."""
-    signed = f"{header_segment(signer, typ)}.{base64url.encode(strict_json.dumps(payload))}"
+    return sign_bytes(strict_json.dumps(payload), signer, typ)
+
+
+def sign_bytes(payload: bytes, signer: Signer, typ: str) -> str:
+    """Sign a payload's bytes as a compact JWS."""
+    signed = f"{header_segment(signer, typ)}.{base64url.encode(payload)}"
     return f"{signed}.{base64url.encode(signer.sign(signed.encode('ascii')))}"

@@ -27,6 +27,14 @@ def test_only_28_characters_of_the_alphabet_are_an_own_id(text: str) -> None:
     assert (place is not None) == own
 
 
+_OWN = st.text(alphabet="AZaz09-_", min_size=28, max_size=28)
+
+
+@given(st.lists(_OWN) | st.lists(_OWN | st.text(alphabet="AZ09-_=é\n", max_size=29)))
+def test_many_are_read_as_each_by_itself(texts: list[str]) -> None:
+    assert jti.parse_all(texts) == [jti.parse(text) for text in texts]
+
+
 @pytest.mark.parametrize(
     "text", ["A" * 27 + "\n", "A" * 28 + "\n", "A" * 27, "A" * 29, "A" * 27 + "="]
 )

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import asdict
 
 from tests.support.clock import NOW
 from tests.support.forge import header_of, seal
@@ -102,6 +103,51 @@ def test_build_and_parse(carried: list[Event], term: int, n: int, iat: int, txn:
     assert read.unknown == ()
     in_order = {kind: [e for e in carried if type(e) is kind] for kind in KINDS.values()}
     assert {kind: [e for e in read.events if type(e) is kind] for kind in in_order} == in_order
+
+
+_PUT = ["", " ", '"', ",", "0", "1.0", "-1", "null", "\\u0041", "\\ud800", "\\n", "{}", "[" * 40]
+_PUT += ['"id":"x",', '"n":2,', '"iss":null,', '"commands":[],', "é"]
+_EDITS = st.lists(
+    st.tuples(st.integers(0, 2000), st.integers(0, 3), st.sampled_from(_PUT), st.booleans()),
+    min_size=1,
+    max_size=2,
+)
+
+
+def what_is_read(read: Any) -> Any:
+    """A body's plain members, and the commands."""
+    body, commands = read
+    return {name: value for name, value in asdict(body).items() if name != "events"}, commands
+
+
+@given(st.lists(_EVENTS, max_size=3), _EDITS)
+@settings(max_examples=400, deadline=None)
+def test_the_short_way_to_read_a_record_finds_what_the_long_one_does(
+    carried: list[Event], edits: list[tuple[int, int, str, bool]]
+) -> None:
+    payload = _payload(build(*carried))
+    found = record._read_canonical(payload)
+    assert what_is_read(found) == what_is_read(record._read_any(payload))
+    for place, length, put, whole in edits:
+        values = [at + 1 for at, one in enumerate(payload) if chr(one) in "{[,:"]
+        at = values[place % len(values)] if whole else place % len(payload)
+        text = put.encode() if whole else put.encode()[:1]
+        payload = payload[:at] + text + payload[at + length :]
+    found = record._read_canonical(payload)
+    if found is not None:
+        assert what_is_read(found) == what_is_read(record._read_any(payload))
+
+
+@pytest.mark.parametrize("uri", [events.uri_of("tick"), "urn:tocsin:event:new:1"])
+@pytest.mark.parametrize("depth", [200, 300, 2000, 200_000])
+def test_deep_nesting_is_refused_and_nothing_else_happens(uri: str, depth: int) -> None:
+    payload = _payload(sealed(body(events={uri: {"commands": ["DEEP"]}})))
+    deep = payload.replace(b'"DEEP"', b"[" * depth + b"]" * depth)
+    if depth == 200 and "new" in uri:
+        assert record.parse_unverified(sealed(deep)).unknown == (uri,)
+        return
+    with pytest.raises(LedgerRejected):
+        record.parse_unverified(sealed(deep))
 
 
 def test_the_hash_is_of_the_text_and_not_of_its_meaning() -> None:

@@ -8,7 +8,7 @@ signed evidence against the ledger itself halts the replica, which then proves n
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -22,10 +22,13 @@ from tocsin_schemas.events import (
     MAX_CUTOFF_AHEAD_S,
     AllRevokedBefore,
     ClientRevokedBefore,
+    Event,
     KeysetPublished,
+    SessionsRevoked,
     SubjectRevokedBefore,
     TermOpened,
     Tick,
+    TokensRevoked,
 )
 from tocsin_schemas.heartbeat import Heartbeat
 from tocsin_schemas.jwk import PublicKey
@@ -36,6 +39,8 @@ from tocsin_schemas.term import TermStatement
 MAX_AHEAD_S = 300
 _MAX_NONCES = 8
 _MS = 1_000_000
+# A record may hold thousands of these, and by themselves they cannot be wrong.
+_MANY = frozenset({TokensRevoked, SessionsRevoked})
 
 
 class Outcome(Enum):
@@ -86,6 +91,7 @@ class Replica:
         self._expires_at = 0
         self._past = PastHashes()
         self._checked: Record | None = None
+        self._applied: Record | None = None
         self._nonces: dict[str, int] = {}
         self._heartbeats: dict[str, Heartbeat] = {}
         self._told = (0, 0)
@@ -265,22 +271,25 @@ class Replica:
         return parsed
 
     def _read(self, text: str) -> Record:
-        """A sequencer gets back what it has checked, once from the stream and once by itself: it is
-        the same text, so it need not be parsed again. Every check is made again.
+        """A sequencer gets back what it has checked, once from the stream and once by itself,
+        perhaps when it has checked the next one: it is the same text, so it need not be parsed
+        again. Every check is made again.
         """
-        if self._checked is not None and self._checked.text == text:
-            return self._checked
+        for known in (self._checked, self._applied):
+            if known is not None and known.text == text:
+                return known
         return record.parse_unverified(text)
 
     def _check_next(self, parsed: Record, wall: float) -> Trust:
-        trust = self._trust_after(parsed)
+        few = [event for event in parsed.events if type(event) not in _MANY]
+        trust = self._trust_after(parsed, few)
         self._check_signature(parsed, trust)
-        self._check_content(parsed, wall)
+        self._check_content(parsed, few, wall)
         return trust
 
-    def _trust_after(self, parsed: Record) -> Trust:
+    def _trust_after(self, parsed: Record, few: Sequence[Event]) -> Trust:
         trust = self.trust
-        for event in parsed.events:
+        for event in few:
             if isinstance(event, KeysetPublished):
                 trust = trust.accept(event.keyset)
                 if trust.keyset is not None and trust.keyset.expires_at <= parsed.iat:
@@ -325,8 +334,8 @@ class Replica:
             if kid not in self.state.revoked_keys and _signs_now(self.trust.windows[kid], at)
         }
 
-    def _check_content(self, parsed: Record, wall: float) -> None:
-        opened = self._opened_term(parsed)
+    def _check_content(self, parsed: Record, few: Sequence[Event], wall: float) -> None:
+        opened = self._opened_term(few)
         check_link(self.head, parsed, opened)
         if opened is not None and opened.state_hash != self.state.hash():
             raise LedgerHalted("state_hash", "our state is not the new term's base")
@@ -334,7 +343,7 @@ class Replica:
             raise LedgerHalted("fork", "a heartbeat named another record at this place")
         if parsed.iat > wall + MAX_AHEAD_S:
             raise LedgerRejected("clock_ahead", "the record is ahead of this machine's clock")
-        for event in parsed.events:
+        for event in few:
             match event:
                 case SubjectRevokedBefore() | ClientRevokedBefore() | AllRevokedBefore():
                     if event.before > parsed.iat + MAX_CUTOFF_AHEAD_S:
@@ -345,8 +354,8 @@ class Replica:
                 case _:
                     pass
 
-    def _opened_term(self, parsed: Record) -> TermStatement | None:
-        for event in parsed.events:
+    def _opened_term(self, few: Sequence[Event]) -> TermStatement | None:
+        for event in few:
             if isinstance(event, TermOpened):
                 return self.trust.check_term(event.statement)
         return None
@@ -368,6 +377,7 @@ class Replica:
         self.state.fold(parsed)
         self.head = head_of(parsed)
         self._past.remember(parsed.identity, parsed.hash)
+        self._applied = parsed
         self.unknown_events.update(parsed.unknown)
         self._blocked = None
 
