@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
@@ -155,6 +156,7 @@ class IssuerService:
         failed = self._failed
         if failed is None:
             raise RuntimeError("the service has not been started")
+        gc.freeze()  # walking what stays, again and again, takes a quarter of a busy process
         try:
             both: list[asyncio.Future[Any]] = [waiting, failed]
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)

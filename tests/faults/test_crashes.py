@@ -18,7 +18,7 @@ from tests.faults.stack import POLICY, Stack, comes_to, verdict
 
 _OUTBOX_WRITE = b'"reason":"logout"'
 _JOURNAL_WRITE = b"\r\neyJ"  # nothing else that goes to Redis is a signed record
-_SETTLEMENT = b"tocsin:checkpoint"
+_SETTLEMENT = b"tocsin:outbox\r\n$17\r\ntocsin:checkpoint"
 _PUBLISH = b"PUB tocsin.ledger.sessions-revoked "
 
 

@@ -68,7 +68,7 @@ async def test_refresh_waits_until_a_redis_that_went_back_has_the_ledger_again(
     ended, kept = await stack.log_in(issuer), await stack.log_in(issuer)
     # Read and not settled: its revocation waits in the older outbox, and is in the ledger.
     twice, twice_sid = stack.token()
-    hold = issuer.redis.hold(b"tocsin:checkpoint")
+    hold = issuer.redis.hold(b"tocsin:outbox\r\n$17\r\ntocsin:checkpoint")
     assert (await stack.log_out(issuer, twice)).status == 200
     async with asyncio.timeout(5):
         await hold.reached.wait()

@@ -11,14 +11,13 @@ from contextlib import suppress
 from nats.aio.client import Client
 from redis.exceptions import RedisError
 
-from tocsin_issuer.core.sequencer import Role, Sequencer, may_take_over
+from tocsin_issuer.core.sequencer import Sequencer, may_take_over
 from tocsin_issuer.sequencing.appender import Appender, SteppedDown
-from tocsin_issuer.sequencing.groups import next_group
+from tocsin_issuer.sequencing.committing import Committing
 from tocsin_issuer.sequencing.restoring import Restoring
-from tocsin_issuer.sequencing.settling import Settling
 from tocsin_issuer.sequencing.unread import holds_unread
-from tocsin_issuer.store.journal import Journal, JournalEntry
-from tocsin_issuer.store.outbox import Outbox, OutboxEntry
+from tocsin_issuer.store.journal import Journal
+from tocsin_issuer.store.outbox import Outbox
 from tocsin_revocation_bus.clocks import lease_clock, wall_clock
 from tocsin_revocation_bus.core.replica import Replica
 from tocsin_revocation_bus.jetstream.direct_get import ReadFailed, read_all
@@ -29,12 +28,10 @@ from tocsin_schemas import record
 from tocsin_schemas.errors import ConfigurationError, DocumentRejected, LedgerRejected
 from tocsin_schemas.events import Event, Tick
 from tocsin_schemas.keyset import Policy
-from tocsin_schemas.record import Record
 
-GROUP = 1000  # outbox entries read at once
 _IDLE_POLL_S = 0.1  # for entries that another process has put into the outbox
 _RETRY_S = 0.25
-_COMMAND_CODES = frozenset({"cutoff_ahead", "event_malformed", "record_malformed"})
+_JOURNAL_PAGE = 64  # records
 _TAIL = 512  # messages looked at first, most of them heartbeats
 _log = logging.getLogger("tocsin.sequencer")
 
@@ -62,13 +59,18 @@ class SequencerLoop:
         self._client = client
         self._outbox = outbox
         self._journal = journal
+        self._appender = Appender(sequencer, client)
+        self._committing = Committing(
+            sequencer=sequencer,
+            replica=replica,
+            appender=self._appender,
+            outbox=outbox,
+            journal=journal,
+        )
         self._restoring = restoring
         self._genesis_policy = policy
         self._genesis = genesis
         self._event_id = event_id
-        self._appender = Appender(sequencer, client)
-        self._settling = Settling(journal)
-        self._turn = asyncio.Lock()
         self._beat_now = asyncio.Event()
         self._may_beat = False
         self._jitter = random.random()  # noqa: S311 (spreads candidates, protects nothing)
@@ -76,7 +78,7 @@ class SequencerLoop:
     @property
     def active(self) -> bool:
         """Whether this candidate appends."""
-        return self._sequencer.role is Role.ACTIVE
+        return self._sequencer.active
 
     async def run(self) -> None:
         """Follow, take over when the active one is silent, append until somebody else does."""
@@ -123,7 +125,7 @@ class SequencerLoop:
             await self._restore()
             await self._finish_what_was_begun(last_seq, checkpoint_n)
             if self._replica.head is None:
-                await self._commit((), list(self._genesis))
+                await self._committing.commit((), self._genesis)
         except BaseException:
             self._sequencer.step_down()  # a takeover is whole or none
             raise
@@ -150,16 +152,22 @@ class SequencerLoop:
 
         From the *stream's* last record on, not from our own head: a NATS that went back has lost
         records that we still know. What is in the stream already and was never settled, is settled.
+
+        Raises:
+            LedgerRejected: ``journal_too_short``: NATS has lost more than the journal still keeps.
         """
         last_n = await self._last_n(last_seq)
-        for entry in await self._journal.after(min(checkpoint_n, last_n)):
-            parsed = record.parse_unverified(entry.text)
-            if entry.n > last_n:
-                await self._append(entry, parsed)
-            elif self._replica.has_applied(parsed):
-                self._outbox.mark_committed(entry.outbox_ids)
-                self._settling.add(entry, parsed, last_seq)
-        await self._settling.finish()
+        n = min(checkpoint_n, last_n)
+        while entries := await self._journal.after(n, _JOURNAL_PAGE):
+            for entry in entries:
+                if entry.n > max(n, last_n) + 1:
+                    raise LedgerRejected("journal_too_short")
+                n, parsed = entry.n, record.parse_unverified(entry.text)
+                if n > last_n:
+                    await self._committing.append(entry, parsed)
+                elif self._replica.has_applied(parsed):
+                    self._committing.committed(entry, parsed, last_seq)
+        await self._committing.settling.finish()
 
     async def _last_n(self, last_seq: int) -> int:
         """The number of the last record in the stream, looked for from its end.
@@ -189,92 +197,15 @@ class SequencerLoop:
     async def _work(self) -> None:
         while self.active:
             self._outbox.wake.clear()
-            await self._settling.finish()  # before anything is read: it must not be read again
             await self._restore()
-            entries = await self._outbox.read(GROUP)
-            if entries:
-                await self._commit_all(entries)
-            elif self._sequencer.tick_due(wall_clock()):
-                await self._commit((), [self._tick()])
+            if await self._committing.commit_waiting():
+                continue
+            if self._sequencer.tick_due(wall_clock()):
+                await self._committing.commit((), [self._tick()])
             else:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_IDLE_POLL_S):
                         await self._outbox.wake.wait()
-
-    async def _commit_all(self, entries: Sequence[OutboxEntry]) -> None:
-        """Commit what was read, in groups and in order, until one of them was not committed whole:
-        then the outbox is read again.
-
-        The next entries are read meanwhile; nobody else takes entries out while we are active.
-        """
-        while entries:
-            ahead: asyncio.Task[list[OutboxEntry]] | None = None
-            if len(entries) == GROUP:
-                ahead = asyncio.create_task(self._outbox.read(GROUP, after=entries[-1].id))
-            try:
-                while entries:
-                    group = next_group(entries)
-                    if not await self._commit_group(group):
-                        return
-                    entries = entries[len(group) :]
-                await self._settling.finish()
-                entries = [] if ahead is None else await ahead
-            finally:
-                if ahead is not None:
-                    await end(ahead)
-
-    async def _commit_group(self, entries: Sequence[OutboxEntry]) -> bool:
-        try:
-            return await self._commit(
-                [entry.id for entry in entries],
-                [event for entry in entries for event in entry.events],
-            )
-        except (LedgerRejected, DocumentRejected) as rejected:
-            if not _is_the_commands_fault(rejected):
-                raise
-            if len(entries) > 1:
-                for entry in entries:  # find the one that no agent would accept
-                    await self._commit_group([entry])
-                return False
-            _log.error("dropped outbox entry %s: %s", entries[0].id, rejected.code)
-            await self._outbox.reject(entries[0].id, rejected.code)
-            return False
-
-    async def _commit(self, outbox_ids: Sequence[str], carried: Sequence[Event]) -> bool:
-        """Build, check as an agent would, journal, append. Nothing is journaled that would halt.
-
-        Returns whether it was this record; False: the journal held another one for its place.
-
-        Raises:
-            LedgerRejected, DocumentRejected: an agent would refuse the record.
-            SteppedDown: somebody else appends. What was read of the outbox may be in the ledger by
-                now; in the journal it would be appended once more, by whoever is active.
-        """
-        if not self.active:
-            raise SteppedDown("not_active")
-        if self._sequencer.overtaken:
-            self._sequencer.step_down()
-            raise SteppedDown("overtaken")
-        wall = wall_clock()
-        txn = f"{outbox_ids[0]}..{outbox_ids[-1]}" if outbox_ids else "sequencer"
-        text = self._sequencer.build(carried, txn, wall)
-        parsed = self._replica.check_next(text, wall)
-        entry = await self._journal.append(parsed.n, text, outbox_ids)
-        if entry.text == text:
-            await self._append(entry, parsed)
-            return True
-        _log.warning("the journal holds another record %d: appending that one", parsed.n)
-        await self._append(entry, record.parse_unverified(entry.text))
-        return False
-
-    async def _append(self, entry: JournalEntry, parsed: Record) -> None:
-        async with self._turn:
-            if not self.active:
-                raise SteppedDown("not_active")
-            append = self._sequencer.append_record(parsed)
-            committed = await self._appender.append(append)
-        self._outbox.mark_committed(entry.outbox_ids)
-        self._settling.add(entry, parsed, committed.seq)
 
     def _tick(self) -> Tick:
         return Tick(
@@ -293,7 +224,7 @@ class SequencerLoop:
             self._beat_now.clear()
             if self.active and self._may_beat:
                 try:
-                    async with self._turn:
+                    async with self._committing.turn:
                         await self._beat()
                 except SteppedDown as reason:
                     _log.warning("stepped down: %s", reason.code)
@@ -309,8 +240,3 @@ class SequencerLoop:
         if self.active and self._may_beat:
             append = self._sequencer.append_heartbeat(lease_clock(), wall_clock())
             await self._appender.append(append)
-
-
-def _is_the_commands_fault(rejected: LedgerRejected | DocumentRejected) -> bool:
-    """Only what no sequencer could ever append may be put aside; all else waits in the outbox."""
-    return isinstance(rejected, DocumentRejected) or rejected.code in _COMMAND_CODES

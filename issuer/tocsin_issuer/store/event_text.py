@@ -10,16 +10,19 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import orjson
+from msgspec import Raw, Struct, json
 
 from tocsin_schemas import base64url, strict_json
 from tocsin_schemas.errors import LedgerRejected, RequestRejected
 from tocsin_schemas.events import (
     KIND_OF,
+    UNREADABLE,
     AllRevokedBefore,
     ClientRevokedBefore,
     Event,
     SessionsRevoked,
     SubjectRevokedBefore,
+    all_from_texts,
     from_members,
     to_members,
 )
@@ -64,6 +67,34 @@ def decode(text: str) -> tuple[Event, ...]:
         return tuple(from_members(item["kind"], item["members"]) for item in orjson.loads(text))
     except (ValueError, TypeError, KeyError):
         raise LedgerRejected("event_malformed") from None
+
+
+class _Item(Struct, gc=False):
+    kind: str
+    members: Raw
+
+
+_ENTRIES: Final = json.Decoder(list[list[_Item]])
+
+
+def decode_all(texts: Sequence[str]) -> list[tuple[Event, ...]]:
+    """As :func:`decode`, for many entries at a fraction of what each by itself would cost.
+
+    Raises:
+        LedgerRejected: ``event_malformed``: any of them.
+    """
+    try:
+        entries = _ENTRIES.decode(f"[{','.join(texts)}]")
+    except UNREADABLE:
+        entries = []
+    if len(entries) != len(texts):
+        return [decode(text) for text in texts]
+    members: dict[str, list[Raw]] = {}
+    for items in entries:
+        for item in items:
+            members.setdefault(item.kind, []).append(item.members)
+    found = {kind: iter(all_from_texts(kind, each)) for kind, each in members.items()}
+    return [tuple([next(found[item.kind]) for item in items]) for items in entries]
 
 
 def cutoff_opening(event: Cutoff) -> str:

@@ -16,9 +16,8 @@ from tocsin_issuer.store import names, scripts
 from tocsin_schemas.errors import LedgerRejected
 
 MAX_RECORDS: Final = 100_000
-MARK_LIFE_S: Final = 60
-"""Seconds for which a settled entry can be asked for; nobody waits that long for a commit."""
-
+MAX_BYTES: Final = 512 * 2**20
+"""Of records' texts; whatever NATS loses beyond what is kept needs a new term."""
 _TEXT: Final = "text"
 _OUTBOX_IDS: Final = "outbox"
 
@@ -43,7 +42,7 @@ class Checkpoint:
 
 
 class Journal:
-    """Keeps the newest 100,000 records."""
+    """Keeps the newest 100,000 records, or 512 MiB of them."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -59,8 +58,8 @@ class Journal:
                 ``journal_went_back``: it lacks records before n, so Redis has lost them.
         """
         answer: Any = await self._append(
-            keys=[names.JOURNAL],
-            args=[n, text, orjson.dumps(list(outbox_ids)), MAX_RECORDS],
+            keys=[names.JOURNAL, names.JOURNAL_BYTES],
+            args=[n, text, orjson.dumps(list(outbox_ids)), MAX_RECORDS, MAX_BYTES],
         )
         match answer:
             case ["ok"]:
@@ -83,10 +82,9 @@ class Journal:
         """The record is in the stream at ``seq``: delete what it carried from the outbox, and move
         the checkpoint, in one step. Settling an older record leaves the checkpoint where it is.
         """
-        place: list[str | int] = [term, entry.n, hash, seq]
         await self._settle(
             keys=[names.OUTBOX, names.CHECKPOINT],
-            args=[*place, names.COMMITTED, MARK_LIFE_S, *entry.outbox_ids],
+            args=[term, entry.n, hash, seq, orjson.dumps(entry.outbox_ids)],
         )
 
     async def checkpoint(self) -> Checkpoint | None:

@@ -13,6 +13,7 @@ REJECTED: Final = _PREFIX + "outbox-rejected"
 """What no verifier would have accepted, kept aside with the reason."""
 
 JOURNAL: Final = _PREFIX + "journal"
+JOURNAL_BYTES: Final = _PREFIX + "journal-bytes"
 CHECKPOINT: Final = _PREFIX + "checkpoint"
 
 AUDIT_LOG: Final = _PREFIX + "audit-log:"
@@ -20,9 +21,6 @@ AUDIT_LOG: Final = _PREFIX + "audit-log:"
 
 COMMAND: Final = _PREFIX + "command:"
 """By a command's id and the client that sent it: what came of it."""
-
-COMMITTED: Final = _PREFIX + "committed:"
-"""By outbox entry: it is in the ledger. Kept for as long as somebody may be waiting for it."""
 
 DENIED: Final = _PREFIX + "denied:"
 """By jti: the projection of revoked tokens, for consumers that have no agent."""

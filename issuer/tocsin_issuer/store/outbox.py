@@ -5,10 +5,10 @@ caller answers 200 when :meth:`Outbox.committed` says so, and 202 when it does n
 """
 
 import asyncio
-from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 from redis.asyncio import Redis
@@ -16,17 +16,20 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from tocsin_issuer.store import event_text, names, scripts
-from tocsin_schemas.errors import LedgerRejected
-from tocsin_schemas.events import Event, all_from_members
+from tocsin_schemas.events import Event
 
 _FIELD: Final = "events"
-_REMEMBERED: Final = 10_000
+_REMEMBERED: Final = 100_000
+_LOOKED_AT: Final = 256  # records; whoever has waited for longer is told that it is pending
 _FIRST_POLL_S: Final = 0.1
 _SLOWEST_POLL_S: Final = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxEntry:
+PAGE_LENGTH: Final = 1 << 20
+"""Bytes of events after which no further entry is read."""
+
+
+class OutboxEntry(NamedTuple):
     """One entry; its ``id`` is the stream's, ``size`` its text's length."""
 
     id: str
@@ -48,9 +51,11 @@ class Outbox:
     def __init__(self, redis: Redis) -> None:
         self.wake = asyncio.Event()
         self._redis = redis
-        self._read = scripts.load(redis, "read_outbox")
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
-        self._recent: OrderedDict[str, None] = OrderedDict()
+        self._read = scripts.load(redis, "read_outbox")
+        self._committed = scripts.load(redis, "committed")
+        self._recent: dict[str, None] = {}
+        self._before: dict[str, None] = {}
 
     async def add(self, events: Sequence[Event]) -> str:
         """Add events that come with no other change of state; return the entry's id.
@@ -73,18 +78,18 @@ class Outbox:
         self.wake.set()
 
     async def read(self, limit: int, after: str | None = None) -> list[OutboxEntry]:
-        """The oldest entries, at most ``limit``; with ``after``, those behind that entry.
+        """The oldest entries, at most ``limit`` and ``PAGE_LENGTH``; with ``after``, those behind
+        that entry.
 
         Raises:
             LedgerRejected: ``event_malformed``: an entry that this version cannot read. It stays.
         """
         start = "-" if after is None else f"({after}"
-        answer = str(await self._read(keys=[names.OUTBOX], args=[start, limit]))
-        lines = answer.split("\n") if answer else []
-        ids, texts = lines[::2], lines[1::2]
+        found: list[str] = await self._read(keys=[names.OUTBOX], args=[start, limit, PAGE_LENGTH])
+        ids, texts = found[::2], found[1::2]
         return [
             OutboxEntry(entry_id, events, len(text))
-            for entry_id, events, text in zip(ids, _decode_all(texts), texts, strict=True)
+            for entry_id, events, text in zip(ids, event_text.decode_all(texts), texts, strict=True)
         ]
 
     async def length(self) -> int:
@@ -100,48 +105,60 @@ class Outbox:
             pipe.xdel(names.OUTBOX, entry_id)
             await pipe.execute()
 
-    def mark_committed(self, entry_ids: Iterable[str]) -> None:
+    def mark_committed(self, entry_ids: Collection[str]) -> None:
         """The sequencer of this process has them in the ledger: those who wait may answer."""
+        if len(self._recent) > _REMEMBERED:
+            self._recent, self._before = {}, self._recent
+        self._recent.update(dict.fromkeys(entry_ids))
+        if self._waiting:
+            self._tell(entry_ids)
+
+    def _tell(self, entry_ids: Iterable[str]) -> None:
         for entry_id in entry_ids:
-            self._recent[entry_id] = None
             for future in self._waiting.pop(entry_id, ()):
                 if not future.done():
                     future.set_result(None)
-        while len(self._recent) > _REMEMBERED:
-            self._recent.popitem(last=False)
 
     async def committed(self, entry_id: str, timeout_s: float) -> bool:
         """Wait until the entry is in the ledger. False: it was not within ``timeout_s`` seconds.
 
-        A sequencer in another process leaves a mark for each entry that it settles. That the entry
-        is gone would prove nothing: a Redis that went back has lost it as well.
+        What a sequencer in another process has committed stands in the journal. That the entry is
+        gone would prove nothing: a Redis that went back has lost it as well.
         """
-        if entry_id in self._recent:
+        if entry_id in self._recent or entry_id in self._before:
             return True
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(entry_id, []).append(future)
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._marked_here_or_elsewhere(entry_id, future)
+                return await self._told_or_found(entry_id, future)
         except TimeoutError:
             return False
         finally:
             self._forget(entry_id, future)
 
-    async def _marked_here_or_elsewhere(self, entry_id: str, future: asyncio.Future[None]) -> bool:
+    async def _told_or_found(self, entry_id: str, future: asyncio.Future[None]) -> bool:
         pause = _FIRST_POLL_S
         while True:
-            done, _ = await asyncio.wait([future], timeout=pause)
-            if done or await self._marked(entry_id):
+            await asyncio.wait([future], timeout=pause)
+            if not future.done():
+                await self._look(entry_id)
+            if future.done():
                 return True
             pause = min(2 * pause, _SLOWEST_POLL_S)
 
-    async def _marked(self, entry_id: str) -> bool:
-        """A server that is away says neither yes nor no: the entry was acknowledged and stays."""
-        try:
-            return bool(await self._redis.exists(names.COMMITTED + entry_id))
-        except (RedisConnectionError, RedisTimeoutError):
-            return False
+    async def _look(self, entry_id: str) -> None:
+        """Tell all who wait what the journal says of entries that are as young as this one.
+
+        A server that is away says nothing: the entry was acknowledged and stays.
+        """
+        milliseconds, _, _ = entry_id.partition("-")
+        with suppress(RedisConnectionError, RedisTimeoutError):
+            found: Any = await self._committed(
+                keys=[names.JOURNAL, names.CHECKPOINT], args=[milliseconds, _LOOKED_AT]
+            )
+            for entry_ids in found:
+                self._tell(orjson.loads(entry_ids))
 
     def _forget(self, entry_id: str, future: asyncio.Future[None]) -> None:
         others = [one for one in self._waiting.get(entry_id, ()) if one is not future]
@@ -149,20 +166,3 @@ class Outbox:
             self._waiting[entry_id] = others
         else:
             self._waiting.pop(entry_id, None)
-
-
-def _decode_all(texts: Sequence[str]) -> list[tuple[Event, ...]]:
-    """Many entries at a fraction of what each by itself would cost; one by one if any is bad."""
-    try:
-        entries = orjson.loads(f"[{','.join(texts)}]")
-        members: dict[str, list[object]] = defaultdict(list)
-        for items in entries:
-            for item in items:
-                members[item["kind"]].append(item["members"])
-        found = {kind: iter(all_from_members(kind, each)) for kind, each in members.items()}
-        decoded = [tuple(next(found[item["kind"]]) for item in items) for items in entries]
-    except (ValueError, TypeError, KeyError, LedgerRejected):
-        decoded = []
-    if len(decoded) != len(texts):
-        return [event_text.decode(text) for text in texts]
-    return decoded

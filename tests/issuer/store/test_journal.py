@@ -49,12 +49,30 @@ async def test_a_journal_that_lacks_records_takes_no_more(journal: Journal) -> N
 async def test_a_record_behind_the_journal_is_refused(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal_module, "MAX_RECORDS", 1)
-    for n in range(1, 400):  # trimming works on whole nodes of the stream
+    monkeypatch.setattr(journal_module, "MAX_RECORDS", 5)
+    for n in range(1, 10):
         await journal.append(n, "text", [])
-    assert len(await journal.after(0)) < 200
+    assert [entry.n for entry in await journal.after(0)] == [5, 6, 7, 8, 9]
     with pytest.raises(LedgerRejected, match="journal_went_on"):
-        await journal.append(1, "text", [])
+        await journal.append(4, "text", [])
+
+
+async def test_long_records_go_sooner_and_the_newest_stays(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "MAX_BYTES", 100)
+    for n in range(1, 12):
+        await journal.append(n, "x" * 10, [])
+    assert [entry.n for entry in await journal.after(0)] == list(range(2, 12))
+    await journal.append(12, "x" * 55, [])
+    assert [entry.n for entry in await journal.after(0)] == [8, 9, 10, 11, 12]
+    await journal.append(13, "x" * 200, [])
+    assert [entry.n for entry in await journal.after(0)] == [13]
+    await journal.append(14, "x", [])
+    assert [entry.n for entry in await journal.after(0)] == [14]
+    for n in range(15, 40):
+        await journal.append(n, "x" * 10, [])
+    assert len(await journal.after(0)) == 10
 
 
 async def test_a_full_server_is_no_answer(redis: Redis, journal: Journal) -> None:

@@ -7,8 +7,9 @@ from redis.asyncio import Redis
 
 from tests.issuer.store.helpers import events_in
 from tocsin_issuer.store import names
+from tocsin_issuer.store import outbox as outbox_module
 from tocsin_issuer.store.event_text import encode, new_event_id
-from tocsin_issuer.store.journal import Journal
+from tocsin_issuer.store.journal import Journal, JournalEntry
 from tocsin_issuer.store.outbox import Outbox
 from tocsin_schemas.errors import LedgerRejected, RequestRejected
 from tocsin_schemas.events import KeyRevoked, RevokedToken, TokensRevoked
@@ -70,12 +71,21 @@ async def test_one_bad_entry_among_good_ones_is_not_passed_over(
         await outbox.read(10)
 
 
-async def test_line_feeds_in_an_entry_are_white_space(redis: Redis, outbox: Outbox) -> None:
-    event = revoked("a")
-    text = encode([event]).replace("[{", "[\n{")
-    entry_id = await redis.xadd(names.OUTBOX, {"events": text})
-    (entry,) = await outbox.read(10)
-    assert (entry.id, entry.events) == (entry_id, (event,))
+async def test_a_page_ends_where_it_is_long_enough(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [await outbox.add([revoked(f"{number}")]) for number in range(600)]
+    assert [entry.id for entry in await outbox.read(1000)] == ids
+    assert [entry.id for entry in await outbox.read(599)] == ids[:599]
+    size = (await outbox.read(1))[0].size
+    monkeypatch.setattr(outbox_module, "PAGE_LENGTH", 400 * size)
+    page = await outbox.read(1000)
+    assert [entry.id for entry in page] == ids[: len(page)]
+    assert 390 < len(page) <= 400
+    rest = await outbox.read(1000, after=page[-1].id)
+    assert [entry.id for entry in rest] == ids[len(page) :]
+    monkeypatch.setattr(outbox_module, "PAGE_LENGTH", 1)
+    assert [entry.id for entry in await outbox.read(1000)] == ids[:1], "one entry is always read"
 
 
 async def test_an_addition_wakes_the_sequencer(outbox: Outbox) -> None:
@@ -104,6 +114,24 @@ async def test_a_caller_learns_of_the_commit_in_another_process(
     journal = Journal(redis)
     await journal.settle(await journal.append(1, "text", [entry_id]), 1, "hash", 1)
     assert await waiting
+
+
+async def test_many_entries_of_another_process_are_found_in_their_records(
+    redis: Redis, outbox: Outbox
+) -> None:
+    """Of records before the one that is waited for, and of one that is not in the stream yet,
+    nothing is told.
+    """
+    journal = Journal(redis)
+    await journal.append(1, "text", ["5-0"])
+    ids = [await outbox.add([revoked(f"{number}")]) for number in range(30)]
+    for n, start in enumerate(range(0, 30, 10), 2):
+        await journal.append(2 * n - 2, "text", ids[start : start + 10])
+        await journal.append(2 * n - 1, "text", [])
+    await journal.settle(JournalEntry(5, "text", tuple(ids[:20])), 1, "hash", 5)
+    waiting = [asyncio.create_task(outbox.committed(entry_id, 0.4)) for entry_id in ids]
+    assert await asyncio.gather(*waiting) == [True] * 20 + [False] * 10
+    assert not await outbox.committed("5-1", 0.15)
 
 
 async def test_without_a_commit_nobody_says_yes(redis: Redis, outbox: Outbox) -> None:

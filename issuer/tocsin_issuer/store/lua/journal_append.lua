@@ -1,8 +1,10 @@
 -- Keeps a record's text under its number, once.
--- KEYS: journal. ARGV: n, text, outbox ids, how many records to keep.
+-- KEYS: journal, the bytes of its texts. ARGV: n, text, outbox ids, how many records to keep, and how
+--   many bytes of texts.
 -- Returns {'ok'}; {'standing', text, outbox ids} where another record n was first; {'went_on'} where
 -- n lies behind what is still kept; {'went_back', newest n} where records before n are missing.
 expect('stream', KEYS[1])
+expect('string', KEYS[2])
 local n = tonumber(ARGV[1])
 local found = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 local newest = found and tonumber(string.match(found[1], '^%d+')) or 0
@@ -12,5 +14,14 @@ if newest >= n then
   return {'standing', standing[2][2], standing[2][4]}
 end
 if newest < n - 1 then return {'went_back', int(newest)} end
-redis.call('XADD', KEYS[1], 'MAXLEN', ARGV[4], int(n) .. '-0', 'text', ARGV[2], 'outbox', ARGV[3])
+
+redis.call('XADD', KEYS[1], int(n) .. '-0', 'text', ARGV[2], 'outbox', ARGV[3])
+local count = redis.call('XLEN', KEYS[1])
+local bytes = tonumber(redis.call('GET', KEYS[2]) or 0) + #ARGV[2]
+while count > 1 and (count > tonumber(ARGV[4]) or bytes > tonumber(ARGV[5])) do
+  local oldest = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
+  redis.call('XDEL', KEYS[1], oldest[1])
+  count, bytes = count - 1, bytes - #oldest[2][2]
+end
+redis.call('SET', KEYS[2], int(bytes))
 return {'ok'}

@@ -1,15 +1,13 @@
--- Marks outbox entries as committed and moves the checkpoint, in one step.
--- KEYS: outbox, checkpoint. ARGV: term, n, hash, seq, prefix of the marks, their life, entry ids …
+-- Takes outbox entries that are committed out, and moves the checkpoint, in one step.
+-- KEYS: outbox, checkpoint. ARGV: term, n, hash, seq, entry ids as a JSON array.
 expect('stream', KEYS[1])
 expect('hash', KEYS[2])
 local term, n, seq = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[4])
 
 -- Deleting comes first: it is allowed to a server whose memory is full, and what follows it is too.
-for i = 7, #ARGV do
-  redis.call('XDEL', KEYS[1], ARGV[i])
-end
-for i = 7, #ARGV do
-  redis.call('SET', ARGV[5] .. ARGV[i], '1', 'EX', ARGV[6])
+local ids, at_once = cjson.decode(ARGV[5]), 1000
+for first = 1, #ids, at_once do
+  redis.call('XDEL', KEYS[1], unpack(ids, first, math.min(first + at_once - 1, #ids)))
 end
 
 -- The identity (term, n) never goes back. The stream's sequence may: a recreated stream counts anew.

@@ -1,0 +1,155 @@
+"""From the outbox into the ledger: records built, checked, journaled, appended, and settled."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from tocsin_issuer.core.sequencer import Sequencer
+from tocsin_issuer.sequencing.appender import Appender, SteppedDown
+from tocsin_issuer.sequencing.groups import next_group
+from tocsin_issuer.sequencing.settling import Settling
+from tocsin_issuer.store.journal import Journal, JournalEntry
+from tocsin_issuer.store.outbox import PAGE_LENGTH, Outbox, OutboxEntry
+from tocsin_revocation_bus.clocks import wall_clock
+from tocsin_revocation_bus.core.replica import Replica
+from tocsin_revocation_bus.tasks import end
+from tocsin_schemas import record
+from tocsin_schemas.errors import DocumentRejected, LedgerRejected
+from tocsin_schemas.events import Event
+from tocsin_schemas.record import Record
+
+PAGE = 4000  # outbox entries read at once
+_COMMAND_CODES = frozenset({"cutoff_ahead", "event_malformed", "record_malformed"})
+_log = logging.getLogger("tocsin.sequencer")
+
+
+class Committing:
+    """For the active sequencer. Records and heartbeats take turns: ``turn`` is held by whoever has
+    a message in flight.
+    """
+
+    def __init__(
+        self,
+        *,
+        sequencer: Sequencer,
+        replica: Replica,
+        appender: Appender,
+        outbox: Outbox,
+        journal: Journal,
+    ) -> None:
+        self.turn = asyncio.Lock()
+        self.settling = Settling(journal)
+        self._sequencer = sequencer
+        self._replica = replica
+        self._appender = appender
+        self._outbox = outbox
+        self._journal = journal
+
+    async def commit_waiting(self) -> bool:
+        """Commit what waits, in groups and in order, until one of them was not committed whole:
+        then the outbox is to be read again. Returns False where nothing waits.
+
+        The next entries are read, and the last ones settled, meanwhile; nobody else takes entries
+        out while we are active.
+        """
+        await self.settling.finish()  # before anything is read: it must not be read again
+        entries = await self._outbox.read(PAGE)
+        found = bool(entries)
+        settled: asyncio.Task[None] | None = None
+        ahead: asyncio.Task[list[OutboxEntry]] | None = None
+        try:
+            while entries:
+                if _fills_a_page(entries):
+                    ahead = asyncio.create_task(self._outbox.read(PAGE, after=entries[-1].id))
+                if not await self._commit_groups(entries):
+                    break
+                if settled is not None:
+                    await settled
+                settled = asyncio.create_task(self.settling.finish())
+                entries, ahead = [] if ahead is None else await ahead, None
+            if settled is not None:
+                await settled
+        finally:
+            await end(*(task for task in (ahead, settled) if task is not None))
+        return found
+
+    async def _commit_groups(self, entries: Sequence[OutboxEntry]) -> bool:
+        while entries:
+            group = next_group(entries)
+            if not await self._commit_group(group):
+                return False
+            entries = entries[len(group) :]
+        return True
+
+    async def _commit_group(self, entries: Sequence[OutboxEntry]) -> bool:
+        try:
+            return await self.commit(
+                [entry.id for entry in entries],
+                [event for entry in entries for event in entry.events],
+            )
+        except (LedgerRejected, DocumentRejected) as rejected:
+            if not _is_the_commands_fault(rejected):
+                raise
+            if len(entries) > 1:
+                for entry in entries:  # find the one that no agent would accept
+                    await self._commit_group([entry])
+                return False
+            _log.error("dropped outbox entry %s: %s", entries[0].id, rejected.code)
+            await self._outbox.reject(entries[0].id, rejected.code)
+            return False
+
+    async def commit(self, outbox_ids: Sequence[str], carried: Sequence[Event]) -> bool:
+        """Build, check as an agent would, journal, append. Nothing is journaled that would halt.
+
+        Returns whether it was this record; False: the journal held another one for its place.
+
+        Raises:
+            LedgerRejected, DocumentRejected: an agent would refuse the record.
+            SteppedDown: somebody else appends. What was read of the outbox may be in the ledger by
+                now; in the journal it would be appended once more, by whoever is active.
+        """
+        if not self._sequencer.active:
+            raise SteppedDown("not_active")
+        if self._sequencer.overtaken:
+            self._sequencer.step_down()
+            raise SteppedDown("overtaken")
+        wall = wall_clock()
+        txn = f"{outbox_ids[0]}..{outbox_ids[-1]}" if outbox_ids else "sequencer"
+        text = self._sequencer.build(carried, txn, wall)
+        parsed = self._replica.check_next(text, wall)
+        entry = await self._journal.append(parsed.n, text, outbox_ids)
+        if entry.text == text:
+            await self.append(entry, parsed)
+            return True
+        _log.warning("the journal holds another record %d: appending that one", parsed.n)
+        await self.append(entry, record.parse_unverified(entry.text))
+        return False
+
+    async def append(self, entry: JournalEntry, parsed: Record) -> None:
+        """Append a record that has been journaled.
+
+        Raises:
+            SteppedDown: somebody else appends.
+        """
+        async with self.turn:
+            if not self._sequencer.active:
+                raise SteppedDown("not_active")
+            append = self._sequencer.append_record(parsed)
+            committed = await self._appender.append(append)
+        self.committed(entry, parsed, committed.seq)
+
+    def committed(self, entry: JournalEntry, parsed: Record, seq: int) -> None:
+        """The record of ``entry`` stands in the stream: tell those who wait, and settle it soon."""
+        self._outbox.mark_committed(entry.outbox_ids)
+        self.settling.add(entry, parsed, seq)
+
+
+def _fills_a_page(entries: Sequence[OutboxEntry]) -> bool:
+    return len(entries) == PAGE or sum([entry.size for entry in entries]) >= PAGE_LENGTH
+
+
+def _is_the_commands_fault(rejected: LedgerRejected | DocumentRejected) -> bool:
+    """Only what no sequencer could ever append may be put aside; all else waits in the outbox."""
+    return isinstance(rejected, DocumentRejected) or rejected.code in _COMMAND_CODES
