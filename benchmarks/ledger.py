@@ -5,7 +5,8 @@ publish the next one, with a bare client to a stream configured like ours. Ours 
 real issuer process: the revocations wait in the outbox, one entry each, and the sequencer makes
 them records, journals each record, publishes it and settles it. The issuer is stopped (SIGSTOP)
 while they are put there, so that the writers' own speed is not what is measured; with `arriving`
-they come while it works, from writers on the same two cores.
+they come while it works, from writers on the same two cores; with `bulk` a thousand tokens stand in
+each entry, as one command may revoke them.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from tocsin_issuer.store import names
 from tocsin_issuer.store.connection import connect as connect_redis
 from tocsin_issuer.store.event_text import new_event_id
 from tocsin_issuer.store.outbox import Outbox
-from tocsin_issuer.store.revocations import Revocations
+from tocsin_issuer.store.revocations import MAX_AT_ONCE, Revocations
 from tocsin_revocation_bus.jetstream.connection import BusAddress
 from tocsin_revocation_bus.jetstream.connection import connect as connect_bus
 from tocsin_revocation_bus.jetstream.streams import declare_ledger
@@ -44,6 +45,7 @@ BAR = 50.0
 AIM = 200.0
 REVOKED = 20_000
 SERIAL = 1_000
+BULK = 500_000
 WRITERS = 32
 LIFE_S = 600
 ROUNDS = 3
@@ -100,15 +102,16 @@ async def _publish_serially(client: Client, texts: Sequence[bytes]) -> float:
     return len(texts) / (time.perf_counter() - started)
 
 
-async def put(url: str, count: int) -> None:
-    """Revoke that many tokens through the store, one entry each, by several writers."""
+async def put(url: str, count: int, together: int = 1) -> None:
+    """Revoke that many tokens through the store, ``together`` in one entry, by several writers."""
     client = connect_redis(url)
     revocations = Revocations(client, Outbox(client), max_token_life_s=3600)
-    waiting, until = jtis(count), int(time.time()) + LIFE_S
+    tokens = [(jti, int(time.time()) + LIFE_S) for jti in jtis(count)]
+    waiting = [tokens[start : start + together] for start in range(0, count, together)]
 
     async def write() -> None:
         while waiting:
-            await revocations.revoke_tokens([(waiting.pop(), until)], "logout", "user")
+            await revocations.revoke_tokens(waiting.pop(), "logout", "user")
 
     try:
         await asyncio.gather(*(write() for _ in range(WRITERS)))
@@ -123,11 +126,11 @@ def until_settled(url: str) -> None:
             time.sleep(0.002)
 
 
-def grouped_per_s(stack: Stack, count: int) -> float:
+def grouped_per_s(stack: Stack, count: int, together: int = 1) -> float:
     """From the moment the issuer goes on until the last of them is in the ledger and settled."""
     os.kill(stack.issuer_pid, signal.SIGSTOP)
     try:
-        asyncio.run(put(stack.redis_url, count))
+        asyncio.run(put(stack.redis_url, count, together))
         started = time.perf_counter()
     finally:
         os.kill(stack.issuer_pid, signal.SIGCONT)
@@ -152,12 +155,14 @@ def measure(count: int, serial: int) -> Figures:
             peers.append(asyncio.run(serial_per_s(Path(name) / str(round_), serial)))
             ours.append(grouped_per_s(up, count))
         arriving = arriving_per_s(up, count)
+        bulk = grouped_per_s(up, BULK, MAX_AT_ONCE)
     peer, own = sorted(peers)[ROUNDS // 2], sorted(ours)[ROUNDS // 2]
     return {
         "serial_per_s": round(peer, 1),
         "grouped_per_s": round(own, 1),
         "speedup": round(own / peer, 2),
         "arriving_per_s": round(arriving, 1),
+        "bulk_per_s": round(bulk, 1),
         "revocations": count,
     }
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 from tocsin_issuer.core.sequencer import Sequencer
 from tocsin_issuer.sequencing.appender import Appender, SteppedDown
-from tocsin_issuer.sequencing.groups import next_group
+from tocsin_issuer.sequencing.groups import GROUP_LENGTH, next_group
 from tocsin_issuer.sequencing.settling import Settling
 from tocsin_issuer.store.journal import Journal, JournalEntry
-from tocsin_issuer.store.outbox import PAGE_LENGTH, Outbox, OutboxEntry
+from tocsin_issuer.store.outbox import Outbox, OutboxEntry
 from tocsin_revocation_bus.clocks import wall_clock
 from tocsin_revocation_bus.core.replica import Replica
 from tocsin_revocation_bus.tasks import end
@@ -51,29 +51,34 @@ class Committing:
         """Commit what waits, in groups and in order, until one of them was not committed whole:
         then the outbox is to be read again. Returns False where nothing waits.
 
-        The next entries are read, and the last ones settled, meanwhile; nobody else takes entries
-        out while we are active.
+        The next entries are read, and former ones settled, meanwhile; nobody else takes entries out
+        while we are active.
         """
         await self.settling.finish()  # before anything is read: it must not be read again
-        entries = await self._outbox.read(PAGE)
+        entries = await self._read()
         found = bool(entries)
-        settled: asyncio.Task[None] | None = None
         ahead: asyncio.Task[list[OutboxEntry]] | None = None
+        settled: asyncio.Task[None] | None = None
         try:
             while entries:
                 if _fills_a_page(entries):
-                    ahead = asyncio.create_task(self._outbox.read(PAGE, after=entries[-1].id))
+                    ahead = asyncio.create_task(self._read(after=entries[-1].id))
                 if not await self._commit_groups(entries):
                     break
-                if settled is not None:
-                    await settled
-                settled = asyncio.create_task(self.settling.finish())
+                if settled is None or settled.done():
+                    if settled is not None:
+                        settled.result()
+                    settled = asyncio.create_task(self.settling.finish())
                 entries, ahead = [] if ahead is None else await ahead, None
             if settled is not None:
                 await settled
         finally:
             await end(*(task for task in (ahead, settled) if task is not None))
         return found
+
+    async def _read(self, after: str | None = None) -> list[OutboxEntry]:
+        """One record's worth: while that one is on its way there is time to read the next."""
+        return await self._outbox.read(PAGE, after=after, length=GROUP_LENGTH)
 
     async def _commit_groups(self, entries: Sequence[OutboxEntry]) -> bool:
         while entries:
@@ -147,7 +152,8 @@ class Committing:
 
 
 def _fills_a_page(entries: Sequence[OutboxEntry]) -> bool:
-    return len(entries) == PAGE or sum([entry.size for entry in entries]) >= PAGE_LENGTH
+    """Whether more may wait: of long entries the next one may not have had room."""
+    return len(entries) == PAGE or sum([entry.size for entry in entries]) > GROUP_LENGTH // 2
 
 
 def _is_the_commands_fault(rejected: LedgerRejected | DocumentRejected) -> bool:

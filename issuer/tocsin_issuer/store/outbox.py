@@ -20,13 +20,10 @@ from tocsin_schemas.events import Event
 
 _FIELD: Final = "events"
 _REMEMBERED: Final = 100_000
+_ANY_LENGTH: Final = 2**53
 _LOOKED_AT: Final = 256  # records; whoever has waited for longer is told that it is pending
 _FIRST_POLL_S: Final = 0.1
 _SLOWEST_POLL_S: Final = 0.5
-
-
-PAGE_LENGTH: Final = 1 << 20
-"""Bytes of events after which no further entry is read."""
 
 
 class OutboxEntry(NamedTuple):
@@ -77,15 +74,17 @@ class Outbox:
         """A script of this process has added an entry."""
         self.wake.set()
 
-    async def read(self, limit: int, after: str | None = None) -> list[OutboxEntry]:
-        """The oldest entries, at most ``limit`` and ``PAGE_LENGTH``; with ``after``, those behind
-        that entry.
+    async def read(
+        self, limit: int, *, after: str | None = None, length: int = _ANY_LENGTH
+    ) -> list[OutboxEntry]:
+        """The oldest entries, at most ``limit``; with ``after``, those behind that entry; with
+        ``length``, at most that many bytes of them, but always one.
 
         Raises:
             LedgerRejected: ``event_malformed``: an entry that this version cannot read. It stays.
         """
         start = "-" if after is None else f"({after}"
-        found: list[str] = await self._read(keys=[names.OUTBOX], args=[start, limit, PAGE_LENGTH])
+        found: list[str] = await self._read(keys=[names.OUTBOX], args=[start, limit, length])
         ids, texts = found[::2], found[1::2]
         return [
             OutboxEntry(entry_id, events, len(text))

@@ -7,7 +7,6 @@ from redis.asyncio import Redis
 
 from tests.issuer.store.helpers import events_in
 from tocsin_issuer.store import names
-from tocsin_issuer.store import outbox as outbox_module
 from tocsin_issuer.store.event_text import encode, new_event_id
 from tocsin_issuer.store.journal import Journal, JournalEntry
 from tocsin_issuer.store.outbox import Outbox
@@ -71,21 +70,15 @@ async def test_one_bad_entry_among_good_ones_is_not_passed_over(
         await outbox.read(10)
 
 
-async def test_a_page_ends_where_it_is_long_enough(
-    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ids = [await outbox.add([revoked(f"{number}")]) for number in range(600)]
+async def test_a_page_ends_where_it_is_long_enough(outbox: Outbox) -> None:
+    ids = [await outbox.add([revoked(f"{number:03}")]) for number in range(600)]
     assert [entry.id for entry in await outbox.read(1000)] == ids
     assert [entry.id for entry in await outbox.read(599)] == ids[:599]
     size = (await outbox.read(1))[0].size
-    monkeypatch.setattr(outbox_module, "PAGE_LENGTH", 400 * size)
-    page = await outbox.read(1000)
-    assert [entry.id for entry in page] == ids[: len(page)]
-    assert 390 < len(page) <= 400
-    rest = await outbox.read(1000, after=page[-1].id)
-    assert [entry.id for entry in rest] == ids[len(page) :]
-    monkeypatch.setattr(outbox_module, "PAGE_LENGTH", 1)
-    assert [entry.id for entry in await outbox.read(1000)] == ids[:1], "one entry is always read"
+    assert [entry.id for entry in await outbox.read(1000, length=400 * size)] == ids[:400]
+    page = await outbox.read(1000, after=ids[99], length=400 * size - 1)
+    assert [entry.id for entry in page] == ids[100:499]
+    assert [entry.id for entry in await outbox.read(9, length=1)] == ids[:1], "one is always read"
 
 
 async def test_an_addition_wakes_the_sequencer(outbox: Outbox) -> None:
