@@ -16,14 +16,17 @@ import httpx
 from tests.faults.proxy import Proxy
 from tocsin_issuer.embedded.port import find_free
 
-TOCSIN = str(Path(sys.executable).with_name("tocsin"))
+COMMAND = [str(Path(sys.executable).with_name("tocsin"))]
+SHIFTED = [sys.executable, "-m", "tests.faults.shifted_issuer"]
+ROOT = Path(__file__).parents[2]
 READY_S = 30.0
 
 
 @dataclass
 class IssuerProcess:
     """``nats`` and ``redis`` stand between it and its servers, ``answers`` before its public
-    listener. ``environment`` names all that it needs but the addresses.
+    listener. ``environment`` names all that it needs but the addresses; by ``clock_shift_s`` its
+    wall clock is wrong.
     """
 
     folder: Path
@@ -31,7 +34,9 @@ class IssuerProcess:
     nats: Proxy
     redis: Proxy
     redis_url: str = field(repr=False)  # with PORT in place of the port
+    clock_shift_s: float = 0.0
     port: int = field(default_factory=find_free)
+    internal_port: int = field(default_factory=find_free)
     answers: Proxy = field(init=False)
     process: subprocess.Popen[bytes] | None = None
 
@@ -57,13 +62,15 @@ class IssuerProcess:
         """Start the process, and wait until it serves."""
         with self.folder.with_suffix(".log").open("ab") as log:
             self.process = subprocess.Popen(  # noqa: ASYNC220 - from the main thread, at once
-                [TOCSIN, "issuer", "run"],
+                [*(SHIFTED if self.clock_shift_s else COMMAND), "issuer", "run"],
+                cwd=ROOT,
                 env={
                     **os.environ,
                     **self.environment,
                     "TOCSIN_DATA_DIR": str(self.folder),
                     "TOCSIN_PUBLIC_PORT": str(self.port),
-                    "TOCSIN_INTERNAL_PORT": "0",
+                    "TOCSIN_INTERNAL_PORT": str(self.internal_port),
+                    "TEST_CLOCK_SHIFT_S": str(self.clock_shift_s),
                     "TOCSIN_NATS_URL": f"nats://127.0.0.1:{self.nats.port}",
                     "TOCSIN_REDIS_URL": self.redis_url.replace("PORT", str(self.redis.port)),
                 },

@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +28,7 @@ from tocsin_issuer.keys import ceremony
 from tocsin_issuer.keys.key_store import KeyStore, key_encryption_key
 from tocsin_issuer.keys.signer import PrivateKeySigner
 from tocsin_issuer.service_file import render_service_file
+from tocsin_issuer.store import names
 from tocsin_issuer.store.connection import connect as connect_redis
 from tocsin_issuer.store.passwords import Passwords
 from tocsin_issuer.store.refresh_token import new_sid
@@ -81,8 +82,10 @@ class Stack:
 
     # --- issuers --------------------------------------------------------------------------------
 
-    async def issuer(self, name: str = "a") -> IssuerProcess:
-        """Start an issuer: the first one, another candidate, or again one that was killed."""
+    async def issuer(self, name: str = "a", clock_shift_s: float = 0.0) -> IssuerProcess:
+        """Start an issuer: the first one, another candidate, or again one that was killed. Its wall
+        clock is wrong by that many seconds.
+        """
         if name not in self.issuers:
             folder = self.folder / f"issuer-{name}"
             if not folder.exists():
@@ -97,6 +100,7 @@ class Stack:
                 Proxy(self.nats.port),
                 Proxy(self.valkey.port),
                 self.valkey.url.replace(f":{self.valkey.port}/", ":PORT/"),
+                clock_shift_s,
             )
             self.issuers[name] = made
             await made.open()
@@ -146,8 +150,15 @@ class Stack:
         """End the session of the token."""
         return await self.post(issuer, "/v1/logout", token=token)
 
-    async def log_in(self, issuer: IssuerProcess) -> dict[str, str]:
+    async def log_in(self, issuer: IssuerProcess, name: str = "alice") -> dict[str, str]:
         """Log a user in; the first time, make one."""
+        await self.add_user(name)
+        answer = await self.post(issuer, "/v1/login", json={"username": name, "password": PASSWORD})
+        assert answer.status == 200, answer.status
+        return answer.members
+
+    async def add_user(self, name: str, perms: Sequence[str] = ()) -> None:
+        """Make a user, unless there is one of that name."""
         redis = connect_redis(self.valkey.url)
         try:
             users = UserStore(
@@ -156,15 +167,10 @@ class Stack:
                 max_failures=100,
                 lock_s=1,
             )
-            if not await redis.exists("tocsin:username:alice"):
-                await users.create("alice", PASSWORD)
+            if not await redis.exists(names.USERNAME + name):
+                await users.create(name, PASSWORD, perms=perms)
         finally:
             await redis.aclose()
-        answer = await self.post(
-            issuer, "/v1/login", json={"username": "alice", "password": PASSWORD}
-        )
-        assert answer.status == 200, answer.status
-        return answer.members
 
     async def refresh(self, issuer: IssuerProcess, refresh_token: str) -> Answer:
         """Use a refresh token."""
@@ -222,12 +228,14 @@ class Stack:
 
 
 @asynccontextmanager
-async def running_stack(folder: Path, **init: Any) -> AsyncIterator[Stack]:
+async def running_stack(
+    folder: Path, policy: Policy = POLICY, **init: Any
+) -> AsyncIterator[Stack]:
     """NATS, Valkey and an issuer's keys, and no issuer yet. In the main thread. ``init`` is how the
     issuer's keys differ from what :func:`ceremony.init` makes by itself.
     """
     keyset = ceremony.init(
-        folder / "issuer-a", issuer=ISSUER, policy=POLICY, now=int(time.time()) - 1, **init
+        folder / "issuer-a", issuer=ISSUER, policy=policy, now=int(time.time()) - 1, **init
     )
     with EmbeddedNats(folder / "nats") as nats, EmbeddedValkey(folder / "valkey") as valkey:
         text = render_service_file(

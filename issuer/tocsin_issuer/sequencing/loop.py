@@ -15,6 +15,7 @@ from tocsin_issuer.core.sequencer import Sequencer, may_take_over
 from tocsin_issuer.sequencing.appender import Appender, SteppedDown
 from tocsin_issuer.sequencing.committing import Committing
 from tocsin_issuer.sequencing.restoring import Restoring
+from tocsin_issuer.sequencing.silence import Silence
 from tocsin_issuer.sequencing.unread import holds_unread
 from tocsin_issuer.store.journal import Journal
 from tocsin_issuer.store.outbox import Outbox
@@ -71,6 +72,7 @@ class SequencerLoop:
         self._genesis_policy = policy
         self._genesis = genesis
         self._event_id = event_id
+        self._silence = Silence(replica)
         self._beat_now = asyncio.Event()
         self._may_beat = False
         self._jitter = random.random()  # noqa: S311 (spreads candidates, protects nothing)
@@ -141,11 +143,11 @@ class SequencerLoop:
             await self._restoring.bring_up(head.n)
 
     def _silent(self) -> bool:
-        heard = self._replica.newest_beat_utc()
-        if heard is None:
+        silence_s = self._silence.seconds()
+        if silence_s is None:
             return True
         policy = self._replica.trust.policy or self._genesis_policy
-        return may_take_over(wall_clock() - heard / 1000, policy, self._jitter)
+        return may_take_over(silence_s, policy, self._jitter)
 
     async def _finish_what_was_begun(self, last_seq: int, checkpoint_n: int) -> None:
         """A record that was journaled may have been promised: it is appended, the same bytes.

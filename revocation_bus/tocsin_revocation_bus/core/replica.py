@@ -169,9 +169,9 @@ class Replica:
         """Whether this very record is one of the newest that were applied."""
         return self._past.confirms(parsed.identity, parsed.hash)
 
-    def newest_beat_utc(self) -> int | None:
-        """When the newest heartbeat heard was signed, in milliseconds of UTC."""
-        return max((beat.utc for beat in self._heartbeats.values()), default=None)
+    def newest_beat(self) -> Heartbeat | None:
+        """The heartbeat that was heard last, whatever its signer's clocks say."""
+        return self._heartbeats[next(reversed(self._heartbeats))] if self._heartbeats else None
 
     def needs_sync(self) -> bool:
         """Whether the newest heartbeat runs on a clock that we have no sync with."""
