@@ -54,7 +54,7 @@ from tocsin_issuer.revoking.live_counts import LiveCounts
 from tocsin_issuer.revoking.revoker import Revoker
 from tocsin_issuer.sequencing.loop import SequencerLoop
 from tocsin_issuer.sequencing.restoring import Restoring
-from tocsin_issuer.sequencing.store_guard import GuardedSessions, StoreGuard
+from tocsin_issuer.sequencing.store_guard import StoreGuard
 from tocsin_issuer.settings import IssuerSettings
 from tocsin_issuer.store.account_endings import AccountEndings
 from tocsin_issuer.store.account_list import AccountList
@@ -70,6 +70,7 @@ from tocsin_issuer.store.outbox import Outbox
 from tocsin_issuer.store.passwords import Passwords
 from tocsin_issuer.store.register import Register
 from tocsin_issuer.store.revocations import Revocations
+from tocsin_issuer.store.sessions import SessionStore
 from tocsin_issuer.store.users import UserStore
 from tocsin_issuer.tls.watch import WatchedTls
 from tocsin_revocation_bus.clocks import lease_clock, wall_clock
@@ -311,6 +312,7 @@ class IssuerService:
             redis, passwords, max_failures=config.login_failures, lock_s=config.login_lock_s
         )
         clients = ClientStore(redis)
+        guard = StoreGuard(redis, self.replica, self._follower.read_now)
         ours = frozenset({config.iss, *config.default_audiences})
         self.accounts = Accounts(users, clients)
         audit_log = AuditLog(redis, max_entries=config.audit_log_entries)
@@ -329,14 +331,14 @@ class IssuerService:
             config=config,
             users=users,
             clients=clients,
-            sessions=GuardedSessions(
-                StoreGuard(redis, self.replica, self._follower.read_now),
+            sessions=SessionStore(
                 redis,
                 self._outbox,
                 idle_s=config.session_idle_s,
                 absolute_s=config.session_absolute_s,
                 max_token_life_s=config.max_token_life_s,
                 grace_s=config.refresh_grace_s,
+                require_current=guard.require_current,
             ),
             revocations=revocations,
             minter=TokenMinter(keys, Register(redis, config.max_token_life_s), config),

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from redis.asyncio import Redis
 
 from tocsin_issuer.store.journal import Journal
-from tocsin_issuer.store.sessions import OpenSession, SessionStore
 from tocsin_revocation_bus.core.replica import Replica
 from tocsin_revocation_bus.jetstream.direct_get import ReadFailed
 from tocsin_schemas.errors import RequestRejected
@@ -49,34 +47,6 @@ class StoreGuard:
         if await self._journal.newest() < head.n:
             raise _refused()
         self._known = run_id
-
-
-class GuardedSessions(SessionStore):
-    """Sessions whose refresh tokens count only while Redis is no older than the ledger."""
-
-    def __init__(self, guard: StoreGuard, redis: Redis, *parts: Any, **options: Any) -> None:
-        super().__init__(redis, *parts, **options)
-        self._guard = guard
-
-    async def refresh(
-        self,
-        text: str,
-        *,
-        bound_s: int,
-        client_id: str | None = None,
-        device_id: str | None = None,
-    ) -> OpenSession:
-        """As :meth:`SessionStore.refresh`.
-
-        Raises:
-            RequestRejected: also ``store_went_back`` (503).
-        """
-        await self._guard.require_current()
-        session = await super().refresh(
-            text, bound_s=bound_s, client_id=client_id, device_id=device_id
-        )
-        await self._guard.require_current()  # it may have gone back in between
-        return session
 
 
 def _refused() -> RequestRejected:

@@ -11,7 +11,7 @@ client from a thief.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
@@ -54,10 +54,17 @@ class OpenSession:
     ends: int
 
 
+async def _never_goes_back() -> None:
+    return None
+
+
 class SessionStore:
     """``idle_s`` and ``absolute_s`` are how long a session may go unused, and last at all, in
     seconds; ``grace_s`` is how long after a refresh its request may be repeated, 0 for not at all.
     ``own`` is what users may see and do of their sessions.
+
+    ``require_current`` raises where Redis may be older than the ledger: a refresh token that is
+    good in it may have been used already. Without one, Redis is taken never to go back.
     """
 
     def __init__(
@@ -70,9 +77,11 @@ class SessionStore:
         max_token_life_s: int,
         grace_s: float = DEFAULT_GRACE_S,
         event_id: Callable[[], str] = event_text.new_event_id,
+        require_current: Callable[[], Awaitable[None]] = _never_goes_back,
     ) -> None:
         self._redis = redis
         self._outbox = outbox
+        self._require_current = require_current
         self._idle_s = idle_s
         self._absolute_s = absolute_s
         self._max_token_life_s = max_token_life_s
@@ -160,8 +169,19 @@ class SessionStore:
             device_id: what the login gave, where it gave one; not looked at otherwise.
 
         Raises:
-            RequestRejected: ``invalid_grant``, whatever the cause.
+            RequestRejected: ``invalid_grant``, whatever the cause; ``store_went_back`` (503) where
+                Redis may be older than the ledger.
         """
+        await self._require_current()
+        session = await self._exchange(
+            text, bound_s=bound_s, client_id=client_id, device_id=device_id
+        )
+        await self._require_current()  # it may have gone back in between
+        return session
+
+    async def _exchange(
+        self, text: str, *, bound_s: int, client_id: str | None, device_id: str | None
+    ) -> OpenSession:
         token = RefreshToken.parse(text)
         following = token.next()
         arguments: list[str | int] = [

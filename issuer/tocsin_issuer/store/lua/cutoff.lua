@@ -7,16 +7,8 @@ expect('stream', KEYS[1])
 expect('string', KEYS[2], KEYS[3])
 if KEYS[4] then expect('string', KEYS[4]) end
 
-local time = now()
-local cutoff = math.max(time, tonumber(redis.call('GET', KEYS[2]) or 0)) + 1
-if cutoff - time > tonumber(ARGV[2]) then
-  return {'cutoff_ahead'}
-end
-local ends = cutoff + tonumber(ARGV[3])
-local entry = emit(KEYS[1], ARGV[1] .. int(cutoff) .. ',"until":' .. int(ends) .. '}}]')
-if cutoff > tonumber(redis.call('GET', KEYS[3]) or 0) then
-  redis.call('SET', KEYS[3], int(cutoff), 'EXAT', int(ends))
-end
+local entry, cutoff = cut_off(KEYS[1], KEYS[2], KEYS[3], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]))
+if not entry then return {'cutoff_ahead'} end
 if KEYS[4] then
   if ARGV[5] == '0' then
     redis.call('SET', KEYS[4], ARGV[4])
@@ -24,4 +16,4 @@ if KEYS[4] then
     redis.call('SET', KEYS[4], ARGV[4], 'EX', ARGV[5])
   end
 end
-return {'ok', entry, int(cutoff)}
+return {'ok', entry, cutoff}

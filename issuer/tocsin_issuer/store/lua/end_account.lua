@@ -16,14 +16,8 @@ end
 
 -- A deletion may be repeated: what is gone already is revoked once more.
 if ARGV[6] == 'set' and redis.call('EXISTS', KEYS[4]) == 0 then return {'account_unknown'} end
-local time = now()
-local cutoff = math.max(time, tonumber(redis.call('GET', KEYS[2]) or 0)) + 1
-if cutoff - time > tonumber(ARGV[2]) then return {'cutoff_ahead'} end
-local ends = cutoff + tonumber(ARGV[3])
-local entry = emit(KEYS[1], ARGV[1] .. int(cutoff) .. ',"until":' .. int(ends) .. '}}]')
-if cutoff > tonumber(redis.call('GET', KEYS[3]) or 0) then
-  redis.call('SET', KEYS[3], int(cutoff), 'EXAT', int(ends))
-end
+local entry = cut_off(KEYS[1], KEYS[2], KEYS[3], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]))
+if not entry then return {'cutoff_ahead'} end
 if KEYS[5] then redis.call('SET', KEYS[5], ARGV[4], 'EX', ARGV[5]) end
 if ARGV[6] == 'set' then
   redis.call('HSET', KEYS[4], unpack(ARGV, 7))

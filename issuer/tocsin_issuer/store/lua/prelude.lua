@@ -53,3 +53,18 @@ local function outdated(epoch_of_all, epoch_of_subject, all, of_subject)
   return (epoch_of_all and epoch_of_all ~= all)
     or (epoch_of_subject and epoch_of_subject ~= of_subject)
 end
+
+-- Rejects every token of a scope that was issued so far, and none that is issued from now on: the
+-- event, from its text up to the number, and the cutoff itself. Returns the entry id and the cutoff;
+-- nothing where it would lie further ahead than allowed, and then nothing is written.
+local function cut_off(outbox, last_iat, key, opening, ahead, outlives)
+  local time = now()
+  local cutoff = math.max(time, tonumber(redis.call('GET', last_iat) or 0)) + 1
+  if cutoff - time > ahead then return nil end
+  local ends = cutoff + outlives
+  local entry = emit(outbox, opening .. int(cutoff) .. ',"until":' .. int(ends) .. '}}]')
+  if cutoff > tonumber(redis.call('GET', key) or 0) then
+    redis.call('SET', key, int(cutoff), 'EXAT', int(ends))
+  end
+  return entry, int(cutoff)
+end
