@@ -228,9 +228,7 @@ class Stack:
 
 
 @asynccontextmanager
-async def running_stack(
-    folder: Path, policy: Policy = POLICY, **init: Any
-) -> AsyncIterator[Stack]:
+async def running_stack(folder: Path, policy: Policy = POLICY, **init: Any) -> AsyncIterator[Stack]:
     """NATS, Valkey and an issuer's keys, and no issuer yet. In the main thread. ``init`` is how the
     issuer's keys differ from what :func:`ceremony.init` makes by itself.
     """
