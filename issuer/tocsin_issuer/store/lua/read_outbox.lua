@@ -2,19 +2,20 @@
 -- reader more than all that it does with them.
 -- KEYS: outbox. ARGV: the smallest id, how many, and how many bytes of texts; one is always read.
 expect('stream', KEYS[1])
-local found, wanted, left = {}, tonumber(ARGV[2]), tonumber(ARGV[3])
-local from, page = ARGV[1], 256 -- an entry may be long: more are taken where these were short
+local found, wanted, limit, size = {}, tonumber(ARGV[2]), tonumber(ARGV[3]), 0
+local from, page = ARGV[1], 8 -- an entry may be long: how many more is judged by these
 while wanted > 0 do
   page = math.min(page, wanted)
   local rows = redis.call('XRANGE', KEYS[1], from, '+', 'COUNT', int(page))
   for _, row in ipairs(rows) do
     local text = row[2][2]
-    left = left - #text
-    if left < 0 and found[1] then return found end
+    size = size + #text
+    if size > limit and found[1] then return found end
     found[#found + 1] = row[1]
     found[#found + 1] = text
   end
   if #rows < page then break end
-  from, wanted, page = '(' .. rows[#rows][1], wanted - #rows, 2 * page
+  from, wanted = '(' .. rows[#rows][1], wanted - #rows
+  page = 1 + math.floor(math.max(0, limit - size) / (size / (#found / 2)))
 end
 return found
