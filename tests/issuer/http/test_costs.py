@@ -30,6 +30,7 @@ from tocsin_issuer.sequencing.appender import Appender
 from tocsin_issuer.sequencing.committing import Committing
 from tocsin_issuer.sequencing.restoring import Restoring
 from tocsin_issuer.sequencing.store_guard import StoreGuard
+from tocsin_issuer.store import names
 from tocsin_issuer.store.connection import connect
 from tocsin_revocation_bus.core.replica import Replica
 from tocsin_revocation_bus.core.trust import PinnedRoots
@@ -58,7 +59,7 @@ class Meter:
 
     async def cost_of(self, request: Callable[[], Awaitable[None]]) -> tuple[int, int]:
         """Round trips and fsyncs of one request on an idle server."""
-        names: list[str] = []
+        sent: list[str] = []
         before = self._written()
         async with self.redis.monitor() as monitor, asyncio.timeout(10):
             await self.redis.echo(_FIRST)
@@ -67,16 +68,18 @@ class Meter:
             while _FIRST not in (await monitor.next_command())["command"]:
                 pass
             while _LAST not in (seen := await monitor.next_command())["command"]:
-                if seen["client_type"] != "lua":
-                    names.append(seen["command"].split()[0].upper())
-        return _units(names), _units(_commands(self._written()[len(before) :]))
+                if seen["client_type"] != "lua" and names.AUDIT_LOG not in seen["command"]:
+                    sent.append(seen["command"].split()[0].upper())
+        return _units(sent), _units(_commands(self._written()[len(before) :]))
 
     def _written(self) -> bytes:
         return b"".join(path.read_bytes() for path in sorted(self.files.glob("*.incr.aof")))
 
 
 def _commands(written: bytes) -> Iterator[str]:
-    """Their names, from this part of an append-only file."""
+    """Their names, from this part of an append-only file; the audit log is written when the request
+    has been answered, many entries at once.
+    """
     while written:
         count, _, written = written.partition(b"\r\n")
         parts: list[bytes] = []
@@ -84,13 +87,14 @@ def _commands(written: bytes) -> Iterator[str]:
             length, _, written = written.partition(b"\r\n")
             parts.append(written[: int(length[1:])])
             written = written[int(length[1:]) + 2 :]
-        yield parts[0].decode().upper()
+        if not parts[1:] or not parts[1].startswith(names.AUDIT_LOG.encode()):
+            yield parts[0].decode().upper()
 
 
-def _units(names: Iterable[str]) -> int:
+def _units(sent: Iterable[str]) -> int:
     """Transactions, which are sent at once and written at once, and commands outside of them."""
     units, inside = 0, False
-    for name in names:
+    for name in sent:
         inside = (inside or name == "MULTI") and name != "EXEC"
         units += not inside and name != "SELECT"
     return units
