@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -49,8 +50,8 @@ class WatchedTls:
 
     def current(self) -> TlsMaterial:
         """The same object until the files change, at most ``LOOK_S`` later than that. It never
-        fails: where a file is bad or gone, or the new certificate does not hold now, the last good
-        ones stay and the log says why, once for each change.
+        fails: where a file is bad or gone, the last good ones stay; where the new certificate does
+        not hold now, the last good one. The log says why, once for each change.
         """
         with self._lock:
             now = self._clock()
@@ -65,10 +66,15 @@ class WatchedTls:
     def _load(self) -> None:
         try:
             found = material.load(self.files)
-            found.check_dates(self._wall_clock())
         except ConfigurationError as error:
             _log.error("the certificates stay as they were: %s: %s", error.code, error)
             return
+        try:
+            found.check_dates(self._wall_clock())
+        except ConfigurationError as error:
+            _log.error("the certificate stays as it was: %s: %s", error.code, error)
+            # Whom we let in does not wait for what we show.
+            found = replace(self._material, client_ca=found.client_ca, demanded=found.demanded)
         if found != self._material:
             self._material = found
             _log.info("%s and what goes with it have been read again", self.files.certificate)

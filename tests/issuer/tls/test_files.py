@@ -170,6 +170,16 @@ def test_one_that_does_not_hold_now_takes_no_good_ones_place(
     assert caplog.text.count(code) == 2
 
 
+def test_an_authority_goes_even_where_our_own_certificate_has_run_out(files: TlsFiles) -> None:
+    hands = Hands(files)
+    other = Authority("other")
+    assert files.client_ca is not None
+    files.client_ca.write_bytes(other.pem)
+    hands.put(AUTHORITY.issue(name_of("listener"), usage=SERVER, days=(-2, -1)))
+    assert hands.now() == FIRST.pem
+    assert hands.watch.current().client_ca == other.pem
+
+
 def test_no_key_is_logged(files: TlsFiles, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     hands = Hands(files)

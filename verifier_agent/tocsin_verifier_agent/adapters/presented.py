@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tocsin_schemas.errors import (
     AgentStale,
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("tocsin.adapters")
 
+_STRICTEST_FIRST: Final[tuple[OnStale, ...]] = ("reject", "introspect", "accept")
+
 
 class Presented:
     """A token that its agent has accepted, to be looked at again with other demands.
@@ -37,6 +39,7 @@ class Presented:
     __slots__ = (
         "_agent",
         "_certificate",
+        "_demanded",
         "_max_staleness",
         "_on_stale",
         "_route",
@@ -61,6 +64,7 @@ class Presented:
         self._certificate = certificate
         self._route: OnStale | None = on_stale
         self._max_staleness: float | None = None
+        self._demanded = False
         self._on_stale: OnStale | None = on_stale
 
     @property
@@ -187,8 +191,15 @@ class Presented:
             self._max_staleness is None or max_staleness < self._max_staleness
         ):
             self._max_staleness = max_staleness
-        if self._on_stale != "reject" and (max_staleness is not None or on_stale is not None):
-            self._on_stale = on_stale  # what a path is allowed is not what a demand allows
+        if max_staleness is None and on_stale is None:
+            return
+        wanted = "reject" if on_stale is None else on_stale
+        # What a path is allowed is not what a demand allows.
+        if not self._demanded or _STRICTEST_FIRST.index(wanted) < _STRICTEST_FIRST.index(
+            self._on_stale or wanted
+        ):
+            self._on_stale = wanted
+        self._demanded = True
 
 
 def _unwatched(error: Exception) -> AgentStale:

@@ -86,7 +86,7 @@ class TokenVerifier:
         now = self._latest = self._lease_clock()
         if now > until:
             raise self._stale(wall)
-        if seen is None:
+        if seen is not entry:
             self._cache.put(token, entry)
         ends = wall + (until - now) * 1e-9
         not_after = entry.not_after
@@ -126,40 +126,37 @@ class TokenVerifier:
         if until < self._latest:  # that clock never goes back: no work for what cannot be answered
             raise self._stale(wall)
         try:
-            if entry is not None:
-                self._again(token, entry, wall)
+            if entry is not None and self._is_trusted_as_before(entry):
+                self._again(entry, wall)
                 return entry
             entry = self._read(token, wall)
             self._check_rules(entry, wall)
             return entry
         except TokenRejected:
+            if entry is not None:
+                self._cache.discard(token)
             if self._lease_clock() > until:
                 raise self._stale(wall) from None
             raise
 
-    def _again(self, token: str, entry: CachedToken, wall: float) -> None:
+    def _is_trusted_as_before(self, entry: CachedToken) -> bool:
+        """Whether nothing has changed in how its key's tokens are read: a new keyset may bring the
+        key another window, its issuer another profile, or all tokens a shorter life. Then the token
+        is read as if it had never been seen.
+        """
+        return entry.key in self._authority.keys(entry.kid)
+
+    def _again(self, entry: CachedToken, wall: float) -> None:
         """The generation is read before the rules, so that a change in between is seen next time.
 
         While it stands still so does G, and then the token's and its key's times are all that is
-        left to look at: ``not_after``.
+        left to look at: ``not_after``. Nothing else of an entry ever changes, and threads that look
+        at the same time each note a generation that they have looked at.
         """
         generation = self._rules.generation
-        try:
-            check_expiry(entry.token.exp, wall, self._rules.horizon)
-            entry.key = self._key_of(entry)
-            self._check_rules(entry, wall)
-        except TokenRejected:
-            self._cache.discard(token)
-            raise
-        entry.not_after = _not_after(entry.token, entry.key)
+        check_expiry(entry.token.exp, wall, self._rules.horizon)
+        self._check_rules(entry, wall)
         entry.generation = generation
-
-    def _key_of(self, entry: CachedToken) -> TrustedKey:
-        """The key that signed it, as it is trusted now."""
-        for key in self._authority.keys(entry.kid):
-            if key.thumbprint == entry.key.thumbprint and entry.token.iss in key.profiles:
-                return key
-        raise TokenRejected("kid")
 
     def _check_rules(self, entry: CachedToken, wall: float) -> None:
         rules, token, window = self._rules, entry.token, entry.key.window
