@@ -49,9 +49,13 @@ class Chain:
 class Unlapsed(LedgerAuthority):
     """A replica without a bus has no heartbeats; its lease is taken for granted here."""
 
-    def valid_until(self, max_staleness_ns: int | None, wall: float) -> int | None:
-        """For ever, with the same work as a real lease."""
-        super().valid_until(max_staleness_ns, wall)
+    def __init__(self, replica: Replica) -> None:
+        super().__init__(replica, None, self._for_ever)
+        self._lease = replica.vouched_until
+
+    def _for_ever(self, max_staleness_ns: int | None, wall: float) -> int:
+        """With the same work as a real lease."""
+        self._lease(max_staleness_ns, wall)
         return FOREVER
 
 

@@ -34,8 +34,4 @@ class OwnAuthority(LedgerAuthority):
     """Our own keys, without rules and without a lease. For nothing that gives."""
 
     def __init__(self, replica: Replica) -> None:
-        super().__init__(replica, KeysOnly(replica.state))
-
-    def valid_until(self, max_staleness_ns: int | None, wall: float) -> int | None:
-        """No lease is needed."""
-        return FOREVER
+        super().__init__(replica, KeysOnly(replica.state), lambda *_: FOREVER)

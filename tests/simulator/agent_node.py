@@ -59,7 +59,8 @@ class Interposed(LedgerAuthority):
     """The real authority, interposed likewise."""
 
     def __init__(self, replica: Replica, preempt: Callable[[], None]) -> None:
-        super().__init__(replica, InterposedRules(replica.state, preempt))
+        super().__init__(replica, InterposedRules(replica.state, preempt), self._vouched_until)
+        self._lease = replica.vouched_until
         self._preempt = preempt
 
     def keys(self, kid: str) -> tuple[TrustedKey, ...]:
@@ -68,9 +69,8 @@ class Interposed(LedgerAuthority):
         self._preempt()
         return keys
 
-    def valid_until(self, max_staleness_ns: int | None, wall: float) -> int | None:
-        """Then anything may happen."""
-        until = super().valid_until(max_staleness_ns, wall)
+    def _vouched_until(self, max_staleness_ns: int | None, wall: float) -> int | None:
+        until = self._lease(max_staleness_ns, wall)
         self._preempt()
         return until
 

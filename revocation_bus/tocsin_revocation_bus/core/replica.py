@@ -88,7 +88,7 @@ class Replica:
         self.unknown_events: Counter[str] = Counter()
         self._max_lease_ms = max_lease_ms
         self._lease_ns = 0
-        self._expires_at = 0
+        self._expires_at = 0.0  # of the keyset, by the wall clock; 0 once the ledger's time says so
         self._past = PastHashes()
         self._checked: Record | None = None
         self._applied: Record | None = None
@@ -198,7 +198,7 @@ class Replica:
         proven = self.lease.proven_at
         if proven is None or self.halted is not None:
             return None
-        if wall >= self._expires_at or self.state.horizon >= self._expires_at:
+        if wall >= self._expires_at:
             return None
         lease = self._lease_ns
         if max_staleness_ns is not None and max_staleness_ns < lease:
@@ -373,8 +373,10 @@ class Replica:
         self.trust = trust
         self._lease_ns = self.lease_ns()
         believed = trust.keyset if trust.anchored else None
-        self._expires_at = 0 if believed is None else believed.expires_at
+        self._expires_at = 0.0 if believed is None else float(believed.expires_at)
         self.state.fold(parsed)
+        if self.state.horizon >= self._expires_at:
+            self._expires_at = 0.0
         self.head = head_of(parsed)
         self._past.remember(parsed.identity, parsed.hash)
         self._applied = parsed

@@ -1,6 +1,6 @@
 """Where a verifier's keys, rules and lease come from."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -70,7 +70,7 @@ class Authority(Protocol):
         """The keys of that name, revoked or not. Two issuers may have chosen one name."""
         ...
 
-    def valid_until(self, max_staleness_ns: int | None, wall: float) -> int | None:
+    def valid_until(self, max_staleness_ns: int | None, wall: float, /) -> int | None:
         """Until when an answer may be given, in nanoseconds of the lease clock; None where nothing
         was ever proven. ``wall`` is in seconds of UTC.
         """
@@ -82,10 +82,20 @@ class Authority(Protocol):
 
 
 class LedgerAuthority:
-    """A replica of the ledger, with its own rules unless others are given."""
+    """A replica of the ledger, with its own rules and its own lease unless others are given.
 
-    def __init__(self, replica: Replica, rules: Rules | None = None) -> None:
+    ``valid_until`` is what :class:`Authority` says, and is asked for every token; by default an
+    expired keyset vouches for nothing.
+    """
+
+    def __init__(
+        self,
+        replica: Replica,
+        rules: Rules | None = None,
+        valid_until: Callable[[int | None, float], int | None] | None = None,
+    ) -> None:
         self.rules: Rules = replica.state if rules is None else rules
+        self.valid_until = replica.vouched_until if valid_until is None else valid_until
         self._replica = replica
         self._table = _Table(replica.trust, replica.state.imported)
 
@@ -95,10 +105,6 @@ class LedgerAuthority:
         if table.trust is not replica.trust or table.imported is not replica.state.imported:
             table = self._table = _Table(replica.trust, replica.state.imported)
         return table.keys.get(kid, ())
-
-    def valid_until(self, max_staleness_ns: int | None, wall: float) -> int | None:
-        """The lease's end; an expired keyset vouches for nothing."""
-        return self._replica.vouched_until(max_staleness_ns, wall)
 
     def stale_reason(self, now: int, wall: float) -> str:
         """The replica's one reason."""
