@@ -18,6 +18,7 @@ _DAY_S: Final = 24 * 3600
 Identifier = Annotated[str, Field(min_length=1, max_length=255)]
 Host = Annotated[str, Field(min_length=1, max_length=255)]
 Port = Annotated[int, Field(ge=0, le=65535)]
+Url = Annotated[str, Field(pattern=r"^https?://[^\s?#]+$", max_length=1024)]
 
 
 class ForeignIssuerConfig(BaseModel):
@@ -54,8 +55,13 @@ class IssuerConfig(BaseModel):
     iss: Annotated[str, Field(min_length=1, max_length=1024)]
     """The one ``iss`` of all tokens and records; a URL by default."""
 
-    public_url: Annotated[str, Field(pattern=r"^https?://[^\s?#]+$", max_length=1024)] | None = None
+    public_url: Url | None = None
     """Where clients reach the public listener; ``iss`` where none is given."""
+
+    internal_url: Url | None = None
+    """Where services reach the internal listener; where none is given, its metadata names the host
+    that a request asked for.
+    """
 
     public_host: Host = "127.0.0.1"
     public_port: Port = 8080

@@ -14,6 +14,17 @@ from tocsin_issuer.foreign.issuers_file import ISSUERS_NAME, read_issuers_file
 from tocsin_revocation_bus.jetstream.connection import BusAddress
 from tocsin_schemas.errors import ConfigurationError
 
+_LISTENER_SETTINGS = (
+    "public_url",
+    "public_host",
+    "public_port",
+    "internal_url",
+    "internal_host",
+    "internal_port",
+    "grpc_host",
+    "grpc_port",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class ExternalServers:
@@ -63,15 +74,7 @@ def settings_from_environment(environment: Mapping[str, str] = os.environ) -> Is
             name for name in _required(environment, "TOCSIN_AUDIENCES").split(",") if name
         ),
     }
-    for name in (
-        "public_url",
-        "public_host",
-        "public_port",
-        "internal_host",
-        "internal_port",
-        "grpc_host",
-        "grpc_port",
-    ):
+    for name in _LISTENER_SETTINGS:
         given = environment.get(f"TOCSIN_{name.upper()}")
         if given:
             values[name] = given

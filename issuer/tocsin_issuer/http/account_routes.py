@@ -6,7 +6,7 @@ permission that they lack themselves, and takes over none that has one.
 
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import orjson
 from fastapi import APIRouter, Path, Query, Request
@@ -62,12 +62,14 @@ class NewPassword(_Body):
 
 class NewClient(_Body):
     """A confidential client and what it may ask for. With one of the names of RFC 8705 section
-    2.1.2 it authenticates by a certificate that carries it, and has no secret.
+    2.1.2 it authenticates by a certificate that carries it, and with ``jwks``, its public keys, it
+    signs assertions; then it has no secret.
     """
 
     client_id: Name
     audiences: Annotated[Names, Field(min_length=1)]
     scopes: Names = ()
+    jwks: dict[str, Any] | None = None
     tls_client_auth_subject_dn: CertificateText | None = None
     tls_client_auth_san_dns: CertificateText | None = None
     tls_client_auth_san_uri: CertificateText | None = None
@@ -144,6 +146,11 @@ def account_router(
         """Create a client. Its secret, where it has one, is shown this once."""
         _may_grant(require_operator(context, request, "clients:write").permissions, body.scopes)
         name = body.certificate_name()
+        if body.jwks is not None:
+            await context.clients.create_with_keys(
+                body.client_id, body.audiences, body.scopes, jwks=body.jwks
+            )
+            return JSONResponse({"client_id": body.client_id}, 201)
         if name is not None:
             await context.clients.create_with_certificate(
                 body.client_id, body.audiences, body.scopes, name=name

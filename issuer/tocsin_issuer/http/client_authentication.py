@@ -35,6 +35,8 @@ def methods(tls: TlsFiles | None) -> tuple[str, ...]:
     sees_certificates = tls is not None and tls.client_ca is not None
     return (*_METHODS, "tls_client_auth") if sees_certificates else _METHODS
 
+INTERNAL_ENDPOINTS: Final = ("/oauth/token", "/oauth/revoke", "/oauth/introspect")
+
 
 async def authenticate_client(
     context: IssuerContext, request: Request, form: dict[str, str]
@@ -75,10 +77,15 @@ def invalid_client() -> RequestRejected:
 
 
 def assertion_audiences(context: IssuerContext) -> frozenset[str]:
-    """How an assertion may name us: all our endpoints take the issuer's name or the public token
-    endpoint's URL. Never what a request calls its host: the sender chooses that.
+    """How an assertion may name us (RFC 7523 section 3): by the issuer's name, or by the configured
+    URL of an endpoint, which RFC 9126 section 2 asks for too. Never by what a request calls its
+    host: the sender chooses that.
     """
-    return frozenset((context.config.iss, f"{context.config.base_url}/oauth/token"))
+    config = context.config
+    names = {config.iss, f"{config.base_url}/oauth/token"}
+    if config.internal_url is not None:
+        names |= {f"{config.internal_url.rstrip('/')}{path}" for path in INTERNAL_ENDPOINTS}
+    return frozenset(names)
 
 
 async def _by_certificate(

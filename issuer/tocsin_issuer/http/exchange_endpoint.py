@@ -11,6 +11,7 @@ from tocsin_issuer.exchange.request import TARGETS, ExchangeRequest, several_tar
 from tocsin_issuer.http.client_authentication import authenticate_client, invalid_client
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.http.strict_body import ParameterRepeated, read_form
+from tocsin_issuer.http.token_answer import scope_member
 from tocsin_schemas.errors import RequestRejected
 from tocsin_schemas.token_exchange import ACCESS_TOKEN_TYPE, GRANT_TYPE
 
@@ -48,7 +49,7 @@ def exchange_router(context: IssuerContext, exchange: TokenExchange) -> APIRoute
                 "issued_token_type": ACCESS_TOKEN_TYPE,
                 "token_type": "Bearer",
                 "expires_in": exchanged.expires_in,
-                "scope": " ".join(exchanged.scopes),
+                **scope_member(exchanged.scopes),
             }
         )
 

@@ -6,7 +6,7 @@ from starlette.responses import JSONResponse
 from tocsin_issuer.http.client_authentication import authenticate_client, invalid_client
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.http.strict_body import read_form
-from tocsin_issuer.http.token_answer import token_answer
+from tocsin_issuer.http.token_answer import scope_member, token_answer
 from tocsin_issuer.store.clients import Client
 from tocsin_issuer.store.refresh_token import invalid_grant
 from tocsin_issuer.store.register import REFUSALS
@@ -97,6 +97,6 @@ async def _client_token(
         "access_token": minted.token,
         "token_type": "Bearer",
         "expires_in": minted.expires_in,
-        "scope": " ".join(scopes),
+        **scope_member(scopes),
     }
     return JSONResponse(answer)

@@ -53,8 +53,10 @@ def well_known_router(context: IssuerContext) -> APIRouter:
 def internal_metadata_router(context: IssuerContext) -> APIRouter:
     """``/.well-known/oauth-authorization-server`` as far as the internal listener goes.
 
-    Its endpoints stand under the URL that the caller has come by: it tells the caller alone, and is
-    not to be cached. The keys are where everybody finds them.
+    Where no ``internal_url`` is configured, its endpoints stand under the URL that the caller has
+    come by: it tells the caller alone, and is not to be cached. The keys are where everybody finds
+    them. Its ``issuer`` is that of our tokens, so a client is given this document and does not
+    discover it (RFC 8414 section 3.3).
     """
     router = APIRouter(prefix="/.well-known")
     config = context.config
@@ -62,7 +64,7 @@ def internal_metadata_router(context: IssuerContext) -> APIRouter:
     @router.get("/oauth-authorization-server")
     async def metadata(request: Request) -> JSONResponse:
         """The server's metadata (RFC 8414 section 2)."""
-        base = str(request.base_url).rstrip("/")
+        base = (config.internal_url or str(request.base_url)).rstrip("/")
         members: dict[str, Any] = {
             "issuer": config.iss,
             "jwks_uri": f"{config.base_url}/.well-known/jwks.json",
