@@ -54,6 +54,7 @@ from tocsin_issuer.store.outbox import Outbox
 from tocsin_issuer.store.passwords import Passwords
 from tocsin_issuer.store.register import Register
 from tocsin_issuer.store.revocations import Revocations
+from tocsin_issuer.store.throttle import Throttle
 from tocsin_issuer.store.users import UserStore
 from tocsin_issuer.tls.watch import WatchedTls
 from tocsin_revocation_bus.clocks import lease_clock, wall_clock
@@ -269,15 +270,14 @@ class IssuerService:
         config = self.config
         foreign = KnownIssuers(lambda: self.replica.trust.keyset)
         passwords = Passwords()
-        users = UserStore(
-            redis, passwords, max_failures=config.login_failures, lock_s=config.login_lock_s
-        )
+        users = UserStore(redis, passwords)
         clients = ClientStore(redis)
         ours = frozenset({config.iss, *config.default_audiences})
         self.accounts = Accounts(users, clients)
         context = IssuerContext(
             config=config,
             users=users,
+            throttle=Throttle(redis, config),
             clients=clients,
             sessions=GuardedSessions(
                 StoreGuard(redis, self.replica, self._follower.read_now),

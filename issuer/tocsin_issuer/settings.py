@@ -82,6 +82,10 @@ def settings_from_environment(environment: Mapping[str, str] = os.environ) -> Is
         tls = _tls(environment, f"TOCSIN_{listener.upper()}_TLS")
         if tls:
             values[f"{listener}_tls"] = tls
+    if given := environment.get("TOCSIN_TRUSTED_PROXIES"):
+        values["trusted_proxies"] = tuple(given.split(","))
+    if given := environment.get("TOCSIN_TRUSTED_PROXY_HEADER"):
+        values["trusted_proxy_header"] = given.lower()
     folder = Path(_required(environment, "TOCSIN_DATA_DIR"))
     values |= read_issuers_file(folder / ISSUERS_NAME)
     return IssuerSettings(

@@ -11,6 +11,7 @@ from urllib.parse import unquote_plus
 
 from fastapi import Request
 
+from tocsin_issuer.http.client_address import client_address, source_of
 from tocsin_issuer.http.client_assertion import (
     ASSERTION_TYPE,
     LEEWAY_S,
@@ -59,7 +60,20 @@ async def authenticate(
 
     Raises:
         RequestRejected: ``invalid_client`` (401) or ``invalid_request``.
+        Throttled: in place of ``invalid_client``, after too many of them.
     """
+    try:
+        return await _authenticated(context, request, form)
+    except RequestRejected as rejected:
+        if rejected.code == "invalid_client":
+            address = client_address(request, context.config)
+            await context.throttle.client_failed(source_of(address))
+        raise
+
+
+async def _authenticated(
+    context: IssuerContext, request: Request, form: dict[str, str]
+) -> Client | None:
     if "client_assertion" in form or "client_assertion_type" in form:
         return await _by_assertion(context, authorization, form)
     credentials = _credentials(authorization, form)

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
+from tocsin_issuer.store.throttle import Throttled
 from tocsin_schemas.errors import AgentStale, LedgerRejected, RequestRejected, TokenRejected
 
 _RFC_ERRORS: Final = frozenset(
@@ -111,7 +112,9 @@ async def _respond(request: Request, exc: Exception) -> Response:
 
 def _headers_of(exc: RequestRejected) -> dict[str, str]:
     headers: dict[str, str] = {}
-    if exc.status in (429, 503):
+    if isinstance(exc, Throttled):
+        headers["Retry-After"] = str(exc.retry_after)
+    elif exc.status in (429, 503):
         headers |= _RETRY_AFTER
     if isinstance(exc, InsufficientScope):
         challenge = f'Bearer error="insufficient_scope", scope="{exc.permission}"'

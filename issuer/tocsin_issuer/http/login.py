@@ -9,13 +9,14 @@ from starlette.responses import JSONResponse
 
 from tocsin_issuer.endings import LOGOUT, LOGOUT_ALL, LOGOUT_OF_TOKEN
 from tocsin_issuer.http.bearer import verified_owner
+from tocsin_issuer.http.client_address import client_address, source_of
 from tocsin_issuer.http.commit import commit_answer
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.http.strict_body import StrictJsonRoute
 from tocsin_issuer.http.token_answer import token_answer
 from tocsin_issuer.store.passwords import MAX_PASSWORD_LENGTH
 from tocsin_issuer.store.register import REFUSALS
-from tocsin_issuer.store.users import MAX_NAME_LENGTH
+from tocsin_issuer.store.users import MAX_NAME_LENGTH, normal_name
 from tocsin_schemas.errors import RequestRejected
 
 DEVICE_ID: Final = r"^[A-Za-z0-9_-]{22,128}$"
@@ -54,10 +55,20 @@ def login_router(context: IssuerContext) -> APIRouter:
 
     @router.post("/login")
     async def login(body: LoginRequest, request: Request) -> JSONResponse:
-        """Open a session. Every refusal is the same, in text and in the work that it costs."""
-        user = await context.users.authenticate(body.username, body.password)
+        """Open a session. Every refusal is the same, in text and in the work that it costs; after
+        too many of them passwords are not looked at for a while (429), whether or not there is such
+        a user.
+        """
+        address = client_address(request, config)
+        attempt = await context.throttle.begin_login(normal_name(body.username), source_of(address))
+        try:
+            user = await context.users.authenticate(body.username, body.password)
+        except RequestRejected:  # we are busy
+            await context.throttle.withdraw(attempt)
+            raise
         if user is None:
             raise _refused()
+        await context.throttle.succeeded(attempt)
         try:
             session = await context.sessions.create(
                 user.sub,
@@ -65,7 +76,7 @@ def login_router(context: IssuerContext) -> APIRouter:
                 config.default_audiences,
                 device=body.device_name,
                 device_id=body.device_id,
-                address="" if request.client is None else request.client.host,
+                address=address,
                 user_agent=request.headers.get("user-agent"),
             )
             return await token_answer(context, session, user)
