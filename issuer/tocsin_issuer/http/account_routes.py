@@ -13,9 +13,19 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse
 
+from tocsin_issuer.http.answers import (
+    ClientPage,
+    CommitAnswer,
+    MadeClient,
+    NamedClient,
+    NamedUser,
+    RenewedSecret,
+    UserPage,
+)
 from tocsin_issuer.http.bearer import require_operator
 from tocsin_issuer.http.commit import commit_answer
 from tocsin_issuer.http.context import IssuerContext
+from tocsin_issuer.http.documented import OPERATOR, commits, documented
 from tocsin_issuer.http.errors import InsufficientScope
 from tocsin_issuer.http.strict_body import StrictJsonRoute
 from tocsin_issuer.store.account_endings import AccountEndings
@@ -31,6 +41,8 @@ ADMINISTRATIVE: Final = frozenset(
     for what in ("users", "clients", "keys", "revocations", "issuers", "policy", "audit")
     for verb in ("read", "write")
 ) | {"tokens:introspect", "tokens:exchange"}
+
+_UNKNOWN: Final = (404, 429)  # or ended too often within a second
 
 Id = Annotated[str, Path(min_length=1, max_length=255)]
 Limit = Annotated[int, Query(ge=1, le=200)]
@@ -98,26 +110,32 @@ def account_router(
     """``users:read`` and ``clients:read`` look, ``users:write`` and ``clients:write`` change."""
     router = APIRouter(prefix="/admin", route_class=StrictJsonRoute)
 
-    @router.get("/users")
+    @router.get("/users", **documented(UserPage, caller=OPERATOR))
     async def list_users(request: Request, limit: Limit = 100, after: After = "") -> JSONResponse:
         """A page of users, by sub."""
         require_operator(context, request, "users:read")
         return JSONResponse({"users": [asdict(one) for one in await listed.users(limit, after)]})
 
-    @router.post("/users")
+    @router.post("/users", **documented(NamedUser, 201, caller=OPERATOR, errors=(409,)))
     async def create_user(body: NewUser, request: Request) -> JSONResponse:
         """Create a user."""
         _may_grant(require_operator(context, request, "users:write").permissions, body.perms)
         sub = await users.create(body.username, body.password, role=body.role, perms=body.perms)
         return JSONResponse({"sub": sub}, 201)
 
-    @router.post("/users/{sub}/password")
+    @router.post(
+        "/users/{sub}/password",
+        **commits(caller=OPERATOR, errors=_UNKNOWN),
+    )
     async def change_password(sub: Id, body: NewPassword, request: Request) -> JSONResponse:
         """Give a user another password, and end all that was got with the old one."""
         await _user_within(request, sub)
         return await commit_answer(context, await accounts.change_password(sub, body.password))
 
-    @router.post("/users/{sub}/{what}")
+    @router.post(
+        "/users/{sub}/{what}",
+        **commits(CommitAnswer | NamedUser, caller=OPERATOR, errors=_UNKNOWN),
+    )
     async def switch_user(
         sub: Id, what: Literal["disable", "enable"], request: Request
     ) -> JSONResponse:
@@ -128,20 +146,20 @@ def account_router(
             return JSONResponse({"sub": sub})
         return await commit_answer(context, await accounts.disable_user(sub))
 
-    @router.delete("/users/{sub}")
+    @router.delete("/users/{sub}", **commits(caller=OPERATOR, errors=_UNKNOWN))
     async def delete_user(sub: Id, request: Request) -> JSONResponse:
         """Forget a user, and end everything of theirs."""
         await _user_within(request, sub)
         return await commit_answer(context, await accounts.delete_user(sub))
 
-    @router.get("/clients")
+    @router.get("/clients", **documented(ClientPage, caller=OPERATOR))
     async def list_clients(request: Request, limit: Limit = 100, after: After = "") -> JSONResponse:
         """A page of clients, by id."""
         require_operator(context, request, "clients:read")
         page = [asdict(one) for one in await listed.clients(limit, after)]
         return JSONResponse({"clients": page})
 
-    @router.post("/clients")
+    @router.post("/clients", **documented(MadeClient, 201, caller=OPERATOR, errors=(409,)))
     async def create_client(body: NewClient, request: Request) -> JSONResponse:
         """Create a client. Its secret, where it has one, is shown this once."""
         _may_grant(require_operator(context, request, "clients:write").permissions, body.scopes)
@@ -159,7 +177,10 @@ def account_router(
         secret = await context.clients.create(body.client_id, body.audiences, body.scopes)
         return JSONResponse({"client_id": body.client_id, "client_secret": secret}, 201)
 
-    @router.post("/clients/{client_id}/secret")
+    @router.post(
+        "/clients/{client_id}/secret",
+        **commits(RenewedSecret, caller=OPERATOR, errors=_UNKNOWN),
+    )
     async def rotate_secret(client_id: Id, request: Request) -> JSONResponse:
         """Replace a client's secret, and end all that was got with the old one."""
         await _client_within(request, client_id)
@@ -168,7 +189,10 @@ def account_router(
         members = orjson.loads(bytes(answer.body)) | {"client_secret": secret}
         return JSONResponse(members, answer.status_code)
 
-    @router.post("/clients/{client_id}/{what}")
+    @router.post(
+        "/clients/{client_id}/{what}",
+        **commits(CommitAnswer | NamedClient, caller=OPERATOR, errors=_UNKNOWN),
+    )
     async def switch_client(
         client_id: Id, what: Literal["disable", "enable"], request: Request
     ) -> JSONResponse:

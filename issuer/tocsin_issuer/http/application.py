@@ -4,14 +4,16 @@ from fastapi import APIRouter, FastAPI
 from starlette.responses import JSONResponse
 
 from tocsin_issuer.http import errors
+from tocsin_issuer.http.answers import Health
 from tocsin_issuer.http.body_limit import BodyLimit
 from tocsin_issuer.http.context import IssuerContext
+from tocsin_issuer.http.documented import ANYBODY, DocumentedApp, documented
 from tocsin_issuer.http.security_headers import SecurityHeaders
 
 
 def create_app(title: str, context: IssuerContext, routers: list[APIRouter]) -> FastAPI:
     """An application with our errors, limits and headers, and no pages of its own."""
-    app = FastAPI(title=title, docs_url=None, redoc_url=None, openapi_url=None)
+    app = DocumentedApp(title=title, docs_url=None, redoc_url=None)
     errors.install(app)
     for router in (*routers, _health(context)):
         app.include_router(router)
@@ -27,12 +29,12 @@ def create_app(title: str, context: IssuerContext, routers: list[APIRouter]) -> 
 def _health(context: IssuerContext) -> APIRouter:
     router = APIRouter()
 
-    @router.get("/healthz")
+    @router.get("/healthz", **documented(Health, caller=ANYBODY))
     async def healthz() -> JSONResponse:
         """The process answers."""
         return JSONResponse({"status": "ok"})
 
-    @router.get("/readyz")
+    @router.get("/readyz", **documented(Health, 200, 503, caller=ANYBODY))
     async def readyz() -> JSONResponse:
         """Everything that is needed works."""
         ready = await context.readiness()

@@ -8,8 +8,11 @@ from starlette.responses import JSONResponse
 from tocsin_issuer.exchange.exchanger import TokenExchange
 from tocsin_issuer.exchange.policy import ExchangePolicy
 from tocsin_issuer.exchange.request import TARGETS, ExchangeRequest, several_targets
+from tocsin_issuer.http.answers import ExchangedToken
 from tocsin_issuer.http.client_authentication import authenticate_client, invalid_client
 from tocsin_issuer.http.context import IssuerContext
+from tocsin_issuer.http.documented import CLIENT, documented
+from tocsin_issuer.http.forms import ExchangeForm
 from tocsin_issuer.http.strict_body import ParameterRepeated, read_form
 from tocsin_issuer.http.token_answer import scope_member
 from tocsin_schemas.errors import RequestRejected
@@ -31,7 +34,7 @@ def exchange_router(context: IssuerContext, exchange: TokenExchange) -> APIRoute
     """The endpoint."""
     router = APIRouter()
 
-    @router.post("/oauth/token")
+    @router.post("/oauth/token", **documented(ExchangedToken, caller=CLIENT, form=ExchangeForm))
     async def token(request: Request) -> JSONResponse:
         """Trade a caller's token for one with a single audience."""
         form = await _read(request)

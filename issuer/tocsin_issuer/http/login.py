@@ -8,10 +8,12 @@ from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse
 
 from tocsin_issuer.endings import LOGOUT, LOGOUT_ALL, LOGOUT_OF_TOKEN
+from tocsin_issuer.http.answers import SessionTokens
 from tocsin_issuer.http.bearer import verified_owner
 from tocsin_issuer.http.client_address import client_address, source_of
 from tocsin_issuer.http.commit import commit_answer
 from tocsin_issuer.http.context import IssuerContext
+from tocsin_issuer.http.documented import ANYBODY, USER, commits, documented
 from tocsin_issuer.http.strict_body import StrictJsonRoute
 from tocsin_issuer.http.token_answer import token_answer
 from tocsin_issuer.store.passwords import MAX_PASSWORD_LENGTH
@@ -53,7 +55,7 @@ def login_router(context: IssuerContext) -> APIRouter:
     router = APIRouter(prefix="/v1", route_class=StrictJsonRoute)
     config = context.config
 
-    @router.post("/login")
+    @router.post("/login", **documented(SessionTokens, caller=ANYBODY, errors=(401, 429, 503)))
     async def login(body: LoginRequest, request: Request) -> JSONResponse:
         """Open a session. Every refusal is the same, in text and in the work that it costs; after
         too many of them passwords are not looked at for a while (429), whether or not there is such
@@ -85,7 +87,7 @@ def login_router(context: IssuerContext) -> APIRouter:
                 raise
             raise _refused() from None  # disabled, or logged out everywhere, in this very moment
 
-    @router.post("/logout")
+    @router.post("/logout", **commits(caller=USER))
     async def logout(request: Request) -> JSONResponse:
         """End the session of the token, or revoke the token where it has no session."""
         claims = verified_owner(context, request).claims
@@ -101,7 +103,7 @@ def login_router(context: IssuerContext) -> APIRouter:
             )
         return await commit_answer(context, emission)
 
-    @router.post("/logout-all")
+    @router.post("/logout-all", **commits(caller=USER, errors=(429,)))
     async def logout_all(request: Request) -> JSONResponse:
         """End every session of the token's subject, and revoke every token of theirs so far."""
         verified = verified_owner(context, request)

@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse
 from tocsin_issuer.http.bearer import require_operator
 from tocsin_issuer.http.commit import commit_answer
 from tocsin_issuer.http.context import IssuerContext
+from tocsin_issuer.http.documented import OPERATOR, commits
 from tocsin_issuer.http.strict_body import StrictJsonRoute
 from tocsin_issuer.store.outbox import Emission
 from tocsin_schemas.errors import RequestRejected, TokenRejected
@@ -97,7 +98,7 @@ def revocation_router(context: IssuerContext) -> APIRouter:
     """``POST /admin/revocations``, for ``revocations:write``."""
     router = APIRouter(prefix="/admin", route_class=StrictJsonRoute)
 
-    @router.post("/revocations")
+    @router.post("/revocations", **commits(caller=OPERATOR, errors=(404, 429)))
     async def revoke(body: RevocationRequest, request: Request) -> JSONResponse:
         """Revoke, and answer when it is in the ledger."""
         require_operator(context, request, "revocations:write")

@@ -3,8 +3,11 @@
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 
+from tocsin_issuer.http.answers import ClientToken, SessionTokens
 from tocsin_issuer.http.client_authentication import authenticate_client, invalid_client
 from tocsin_issuer.http.context import IssuerContext
+from tocsin_issuer.http.documented import CLIENT, documented
+from tocsin_issuer.http.forms import TokenForm
 from tocsin_issuer.http.strict_body import read_form
 from tocsin_issuer.http.token_answer import scope_member, token_answer
 from tocsin_issuer.store.clients import Client
@@ -17,7 +20,9 @@ def token_router(context: IssuerContext) -> APIRouter:
     """``/oauth/token``."""
     router = APIRouter()
 
-    @router.post("/oauth/token")
+    @router.post(
+        "/oauth/token", **documented(SessionTokens | ClientToken, caller=CLIENT, form=TokenForm)
+    )
     async def token(request: Request) -> JSONResponse:
         """Issue a token for a grant."""
         form = await read_form(request)
