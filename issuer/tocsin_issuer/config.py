@@ -130,6 +130,15 @@ class IssuerConfig(BaseModel):
     foreign_least_pause_s: Annotated[float, Field(ge=1.0, le=3600.0)] = 30.0
     """Between two fetches from one foreign issuer, whoever asks for them."""
 
+    max_connections: Annotated[int, Field(ge=1, le=65_535)] = 1024
+    """Of one listener; more are refused."""
+
+    max_head_bytes: Annotated[int, Field(ge=8 * 1024, le=2**20)] = 32 * 1024
+    """Of a request line and its headers. A token alone may be 8 KiB."""
+
+    head_timeout_s: Annotated[float, Field(gt=0.0, le=120.0)] = 10.0
+    """For a request's head, from the connection or its first byte."""
+
     max_body_bytes: Annotated[int, Field(ge=1024, le=2**20)] = 16 * 1024
     body_timeout_s: Annotated[float, Field(gt=0.0, le=120.0)] = 10.0
     grpc_timeout_s: Annotated[float, Field(gt=0.0, le=120.0)] = 10.0

@@ -27,6 +27,7 @@ from tocsin_issuer.foreign.schedule import Schedule
 from tocsin_issuer.grpc.auth_servicer import ExchangeServicer
 from tocsin_issuer.grpc.listener import GrpcListener
 from tocsin_issuer.http.account_routes import account_router
+from tocsin_issuer.http.connection import ConnectionLimits
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.http.exchange_endpoint import token_exchange
 from tocsin_issuer.http.exchange_policy_route import exchange_policy_router
@@ -330,7 +331,7 @@ class IssuerService:
             ),
             (internal, config.internal_host, config.internal_port, config.internal_tls),
         ):
-            self._will_open(Listener(app, host, port, tls))
+            self._will_open(Listener(app, host, port, ConnectionLimits.of(config), tls))
         if config.grpc_port is not None:
             servicer = ExchangeServicer(context, token_exchange(context, policy.current))
             files = config.internal_tls
