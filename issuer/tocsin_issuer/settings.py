@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -97,6 +98,19 @@ def settings_from_environment(environment: Mapping[str, str] = os.environ) -> Is
         ),
         redis_url=servers.redis_url or _required(environment, "TOCSIN_REDIS_URL"),
     )
+
+
+def log_level(environment: Mapping[str, str] = os.environ, default: str = "info") -> int:
+    """From which level on we log, by ``TOCSIN_LOG_LEVEL``.
+
+    Raises:
+        ConfigurationError: ``setting_invalid``.
+    """
+    name = (environment.get("TOCSIN_LOG_LEVEL") or default).upper()
+    level = logging.getLevelNamesMapping().get(name)
+    if level is None:
+        raise ConfigurationError("setting_invalid", "TOCSIN_LOG_LEVEL: debug, info, warning, error")
+    return level
 
 
 def checked_config(values: Mapping[str, object]) -> IssuerConfig:

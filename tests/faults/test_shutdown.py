@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 from collections import Counter
 
@@ -50,6 +51,11 @@ async def test_under_a_load_of_logouts(stack: Stack) -> None:
     await asyncio.gather(*clients)
     accepted = [sid for sid, answer in told.items() if answer.accepted]
     assert len(accepted) >= 50
+    lines = [json.loads(line) for line in issuer.log.splitlines()]
+    served = [line for line in lines if line.get("route") == "/v1/logout"]
+    assert len(served) >= len(accepted)
+    assert len({line["request_id"] for line in served}) == len(served)
+    assert [line for line in lines if line["level"] == "error"] == []
     assert {answer.status for answer in told.values()} <= {200, 202, 0}
 
     restarted = await stack.issuer()

@@ -8,6 +8,7 @@ from tocsin_issuer.http.answers import Health
 from tocsin_issuer.http.body_limit import BodyLimit
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.http.documented import ANYBODY, DocumentedApp, documented
+from tocsin_issuer.http.request_log import RequestLog
 from tocsin_issuer.http.security_headers import SecurityHeaders
 
 
@@ -23,6 +24,7 @@ def create_app(title: str, context: IssuerContext, routers: list[APIRouter]) -> 
         timeout_s=context.config.body_timeout_s,
     )
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(RequestLog)
     return app
 
 
