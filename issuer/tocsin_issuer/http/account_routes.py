@@ -6,11 +6,11 @@ permission that they lack themselves, and takes over none that has one.
 
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 import orjson
 from fastapi import APIRouter, Path, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import JSONResponse
 
 from tocsin_issuer.http.answers import (
@@ -51,6 +51,9 @@ Name = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[!-~]+$")]
 Names = Annotated[tuple[Name, ...], Field(max_length=64, strict=False)]
 CertificateText = Annotated[str, Field(min_length=1, max_length=MAX_CERTIFICATE_NAME)]
 Password = Annotated[str, Field(min_length=1, max_length=MAX_PASSWORD_LENGTH, repr=False)]
+AuthMethod = Literal["client_secret_basic", "private_key_jwt"]
+_BY_DEFAULT: Final = "client_secret_basic"
+_WITH_KEYS: Final = "private_key_jwt"
 
 
 class _Body(BaseModel):
@@ -73,14 +76,16 @@ class NewPassword(_Body):
 
 
 class NewClient(_Body):
-    """A confidential client and what it may ask for. With one of the names of RFC 8705 section
-    2.1.2 it authenticates by a certificate that carries it, and with ``jwks``, its public keys, it
-    signs assertions; then it has no secret.
+    """A confidential client and what it may ask for; names as in RFC 7591 section 2.
+
+    With ``private_key_jwt`` its public keys come along, by value: none are ever fetched. With one
+    of the names of RFC 8705 section 2.1.2 it authenticates by a certificate that carries it.
     """
 
     client_id: Name
     audiences: Annotated[Names, Field(min_length=1)]
     scopes: Names = ()
+    token_endpoint_auth_method: AuthMethod = _BY_DEFAULT
     jwks: dict[str, Any] | None = None
     tls_client_auth_subject_dn: CertificateText | None = None
     tls_client_auth_san_dns: CertificateText | None = None
@@ -102,6 +107,12 @@ class NewClient(_Body):
         if len(found) > 1:
             raise RequestRejected("client_certificate_name", "a certificate has one name to carry")
         return found[0] if found else None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.jwks is not None) != (self.token_endpoint_auth_method == _WITH_KEYS):
+            raise ValueError("jwks and private_key_jwt go together")
+        return self
 
 
 def account_router(
@@ -161,21 +172,22 @@ def account_router(
 
     @router.post("/clients", **documented(MadeClient, 201, caller=OPERATOR, errors=(409,)))
     async def create_client(body: NewClient, request: Request) -> JSONResponse:
-        """Create a client. Its secret, where it has one, is shown this once."""
+        """Create a client. Its secret, if it gets one, is shown this once."""
         _may_grant(require_operator(context, request, "clients:write").permissions, body.scopes)
+        what = (body.client_id, body.audiences, body.scopes)
         name = body.certificate_name()
-        if body.jwks is not None:
-            await context.clients.create_with_keys(
-                body.client_id, body.audiences, body.scopes, jwks=body.jwks
-            )
-            return JSONResponse({"client_id": body.client_id}, 201)
         if name is not None:
-            await context.clients.create_with_certificate(
-                body.client_id, body.audiences, body.scopes, name=name
-            )
+            await context.clients.create_with_certificate(*what, name=name)
             return JSONResponse({"client_id": body.client_id}, 201)
-        secret = await context.clients.create(body.client_id, body.audiences, body.scopes)
-        return JSONResponse({"client_id": body.client_id, "client_secret": secret}, 201)
+        made = {
+            "client_id": body.client_id,
+            "token_endpoint_auth_method": body.token_endpoint_auth_method,
+        }
+        if body.jwks is None:
+            made["client_secret"] = await context.clients.create(*what)
+        else:
+            await context.clients.create_with_keys(*what, jwks=body.jwks)
+        return JSONResponse(made, 201)
 
     @router.post(
         "/clients/{client_id}/secret",

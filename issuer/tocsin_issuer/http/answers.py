@@ -161,6 +161,7 @@ class NamedClient(BaseModel):
 class MadeClient(NamedClient):
     """A client that was made; its secret is shown this once, if it has one."""
 
+    token_endpoint_auth_method: str | None = None
     client_secret: str | None = None
 
 

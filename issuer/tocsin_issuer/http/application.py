@@ -8,6 +8,7 @@ from tocsin_issuer.http.answers import Health
 from tocsin_issuer.http.body_limit import BodyLimit
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.http.documented import ANYBODY, DocumentedApp, documented
+from tocsin_issuer.http.request_id import RequestId
 from tocsin_issuer.http.request_log import RequestLog
 from tocsin_issuer.http.security_headers import SecurityHeaders
 
@@ -25,6 +26,7 @@ def create_app(title: str, context: IssuerContext, routers: list[APIRouter]) -> 
     )
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestLog)
+    app.add_middleware(RequestId)
     return app
 
 

@@ -1,23 +1,18 @@
-"""A log line for each request, and an id that its answer and its other lines carry. Pure ASGI."""
+"""A log line for each request; its other lines carry the id that its answer has. Pure ASGI."""
 
 import logging
-from secrets import token_urlsafe
 from time import monotonic
-from typing import Final
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tocsin_issuer.logs import FIELDS, request_id
 
-HEADER: Final = "X-Request-Id"
-_ID_BYTES: Final = 9
 _log = logging.getLogger(__name__)
 
 
 class RequestLog:
-    """The id is ours, drawn at random: one that a request brings along could be anything. The line
-    names the route and not the path, in which a client may have put a token.
+    """Inside of :class:`~tocsin_issuer.http.request_id.RequestId`. The line names the route and not
+    the path, in which a client may have put a token.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -28,18 +23,17 @@ class RequestLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        drawn, start, status = token_urlsafe(_ID_BYTES), monotonic(), 500
+        start, status = monotonic(), 500
 
-        async def with_id(message: Message) -> None:
+        async def seen(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)[HEADER] = drawn
             await send(message)
 
-        before = request_id.set(drawn)
+        before = request_id.set(scope.get("state", {}).get("request_id"))
         try:
-            await self._app(scope, receive, with_id)
+            await self._app(scope, receive, seen)
         finally:
             fields = {
                 "method": scope["method"],

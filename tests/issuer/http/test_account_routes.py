@@ -13,7 +13,6 @@ from tests.issuer.conftest import CountingHasher
 from tests.issuer.http import conftest
 from tests.issuer.http.conftest import CONFIG, Issuer
 from tests.issuer.store.helpers import events_in, only_event
-from tests.support.keys import public_jwk, signer
 from tocsin_issuer import http
 from tocsin_issuer.http import IssuerContext, create_internal_app
 from tocsin_issuer.http.account_routes import ADMINISTRATIVE, account_router
@@ -266,20 +265,3 @@ def test_every_permission_of_an_operator_is_known_as_one() -> None:
         and isinstance(node.args[2], ast.Constant)
     }
     assert {"keys:write", "revocations:write", *PERMISSIONS} <= asked <= ADMINISTRATIVE
-
-
-async def test_a_client_with_keys_has_no_secret(issuer: Issuer, operator: dict[str, str]) -> None:
-    body = {"client_id": "reports", "audiences": ["orders"]}
-    key = public_jwk(signer("ES256"))
-    refused: list[dict[str, Any]] = [
-        {},
-        {"keys": []},
-        {"keys": [key, key]},
-        {"keys": [{**key, "d": "AA"}]},
-    ]
-    for jwks in refused:
-        status, answer = await post(issuer, "/clients", operator, **body, jwks=jwks)
-        assert (status, answer["code"]) == (400, "client_keys")
-    made = await post(issuer, "/clients", operator, **body, jwks={"keys": [key]})
-    assert made == (201, {"client_id": "reports"})
-    assert await issuer.clients.find_with_keys("reports") is not None

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.issuer.http.conftest import Issuer, bearer
-from tocsin_issuer.http.request_log import HEADER
+from tocsin_issuer.http.request_id import HEADER
 from tocsin_issuer.logs import FIELDS, JsonFormatter, request_id
 from tocsin_issuer.settings import log_level
 from tocsin_schemas.errors import ConfigurationError
