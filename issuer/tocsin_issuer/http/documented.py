@@ -13,10 +13,9 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from tocsin_issuer.http.answers import CommitAnswer, ErrorAnswer
-from tocsin_issuer.http.strict_body import FORM
+from tocsin_issuer.http.strict_body import FORM, JSON
 
-JSON: Final = "application/json"
-_MEANING: Final = {
+_MEANING: Final[Mapping[int, str]] = {
     400: "The request is malformed or refused; `error` and `code` say why",
     401: "Nobody, or not who they say",
     403: "The caller lacks a permission",
@@ -70,8 +69,8 @@ def documented(
     responses: dict[int | str, dict[str, Any]] = {
         status: {"model": answer} for status in (first, *others)
     }
-    for status in {*errors, *caller.refusals} - responses.keys():
-        responses[int(status)] = _refusal(int(status))
+    for status in (*errors, *caller.refusals):
+        responses.setdefault(status, _refusal(status))
     extra: dict[str, Any] = {"security": [dict(one) for one in caller.security]}
     if form is not None:
         content = {FORM: {"schema": form.model_json_schema()}}
@@ -109,7 +108,7 @@ class DocumentedApp(FastAPI):
                 if operation.get("parameters"):
                     refused = (400, *refused)
                 for status in refused:
-                    responses.setdefault(str(status), _refusal(status, referenced=True))
+                    responses.setdefault(str(status), _refusal(status))
                 operation["responses"] = dict(sorted(responses.items()))
         components = document.setdefault("components", {})
         schemas = components.setdefault("schemas", {})
@@ -120,13 +119,12 @@ class DocumentedApp(FastAPI):
         return document
 
 
-def _refusal(status: int, *, referenced: bool = False) -> dict[str, Any]:
-    said: dict[str, Any] = {"description": _MEANING[status]}
-    if referenced:
-        reference = f"#/components/schemas/{ErrorAnswer.__name__}"
-        said["content"] = {JSON: {"schema": {"$ref": reference}}}
-    else:
-        said["model"] = ErrorAnswer
+def _refusal(status: int) -> dict[str, Any]:
+    reference = f"#/components/schemas/{ErrorAnswer.__name__}"
+    said: dict[str, Any] = {
+        "description": _MEANING[status],
+        "content": {JSON: {"schema": {"$ref": reference}}},
+    }
     if status == 401:
         said["headers"] = {"WWW-Authenticate": _header("string")}
     if status in (429, 503):

@@ -94,7 +94,8 @@ class Throttle:
         Raises:
             Throttled: nothing was counted.
         """
-        keys = (_key(names.THROTTLE, "client from", source), _key(names.KNOWN_SOURCE, "no client"))
+        # Nobody sets the second key: a source is known to accounts, never to clients.
+        keys = (_key(names.THROTTLE, "client from", source), _key(names.KNOWN_SOURCE, source))
         await self._begin(Attempt(token_urlsafe(8), keys), [self._free_of_source])
 
     async def _begin(self, attempt: Attempt, free: Sequence[int]) -> None:
