@@ -36,6 +36,7 @@ def methods(tls: TlsFiles | None) -> tuple[str, ...]:
     sees_certificates = tls is not None and tls.client_ca is not None
     return (*_METHODS, "tls_client_auth") if sees_certificates else _METHODS
 
+
 INTERNAL_ENDPOINTS: Final = ("/oauth/token", "/oauth/revoke", "/oauth/introspect")
 
 

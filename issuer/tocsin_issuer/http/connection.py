@@ -92,7 +92,7 @@ class _Limited:
         self.transport.close()
 
 
-class LimitedHttp(_Limited, TlsHttp):  # type: ignore[misc]
+class LimitedHttp(_Limited, TlsHttp):
     """The protocol of a listener, once it has ``limits``."""
 
 
