@@ -10,14 +10,12 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.issuer.http.conftest import CONFIG, ISS, SIGNER, Issuer
+from tests.issuer.http.conftest import CONFIG, Issuer
 from tests.issuer.http.exchange_services import FORM, JWT_TYPE, Services, log_in, open_services
+from tests.issuer.http.test_revocation_endpoint import signed
 from tests.issuer.store.helpers import events_in
 from tests.support.keys import signer
 from tocsin_issuer.exchange.request import ACCESS_TOKEN_TYPE, GRANT_TYPE
-from tocsin_issuer.keys.signer import PrivateKeySigner
-from tocsin_schemas import jws
-from tocsin_schemas.claims import ACCESS_TOKEN_TYP
 
 MARK = "s3cr3t-m4rk"
 JSON_TYPE = {"Content-Type": "application/json"}
@@ -176,42 +174,25 @@ async def test_nobody_at_all(endpoints: Endpoints, where: str) -> None:
 # --- tokens in the wrong place ------------------------------------------------------------------
 
 
-def signed(
-    jti: str, typ: str = ACCESS_TOKEN_TYP, key: PrivateKeySigner = SIGNER, **changes: Any
-) -> str:
-    now = int(time.time())
-    claims = {
-        "iss": ISS,
-        "sub": "alice",
-        "aud": "orders",
-        "client_id": "first-party",
-        "iat": now,
-        "nbf": now,
-        "exp": now + 600,
-        "jti": jti,
-    }
-    return jws.sign_compact({**claims, **changes}, key, typ)
-
-
 def _long_ago() -> dict[str, Any]:
     then = int(time.time()) - 7200
     return {"iat": then, "nbf": then, "exp": then + 600}
 
 
 SUBJECTS: dict[str, Callable[[str], str]] = {
-    "expired": lambda jti: signed(jti, **_long_ago()),
-    "not yet valid": lambda jti: signed(jti, nbf=int(time.time()) + 3600),
-    "without a type": lambda jti: signed(jti, typ="JWT"),
-    "an ID token": lambda jti: signed(jti, typ="id+jwt"),
-    "a logout token": lambda jti: signed(jti, typ="logout+jwt"),
-    "a record of the ledger": lambda jti: signed(jti, typ="secevent+jwt"),
-    "a client's assertion": lambda jti: signed(jti, typ="client-authentication+jwt"),
-    "of another issuer": lambda jti: signed(jti, iss="https://other.example"),
-    "by another key": lambda jti: signed(jti, key=signer("ES256", "a stranger")),
-    "for another service": lambda jti: signed(jti, aud="billing"),
-    "never issued": lambda jti: signed(jti + "x"),
-    "cut off": lambda jti: signed(jti)[:-10],
-    "two of them": lambda jti: f"{signed(jti)} {signed(jti)}",
+    "expired": lambda jti: signed(jti=jti, **_long_ago()),
+    "not yet valid": lambda jti: signed(jti=jti, nbf=int(time.time()) + 3600),
+    "without a type": lambda jti: signed(typ="JWT", jti=jti),
+    "an ID token": lambda jti: signed(typ="id+jwt", jti=jti),
+    "a logout token": lambda jti: signed(typ="logout+jwt", jti=jti),
+    "a record of the ledger": lambda jti: signed(typ="secevent+jwt", jti=jti),
+    "a client's assertion": lambda jti: signed(typ="client-authentication+jwt", jti=jti),
+    "of another issuer": lambda jti: signed(jti=jti, iss="https://other.example"),
+    "by another key": lambda jti: signed(signer("ES256", "a stranger"), jti=jti),
+    "for another service": lambda jti: signed(jti=jti, aud="billing"),
+    "never issued": lambda jti: signed(jti=jti + "x"),
+    "cut off": lambda jti: signed(jti=jti)[:-10],
+    "two of them": lambda jti: f"{signed(jti=jti)} {signed(jti=jti)}",
 }
 
 
@@ -228,7 +209,7 @@ async def test_a_subject_token_that_is_no_good(
         return await endpoints.form("internal /oauth/token", changed)
 
     for kind in (ACCESS_TOKEN_TYPE, JWT_TYPE):
-        assert (await trade(signed(jti), kind)).status_code == 200
+        assert (await trade(signed(jti=jti), kind)).status_code == 200
         answer = await trade(SUBJECTS[name](jti), kind)
         assert error(answer) == (400, "invalid_request")
         assert answer.json()["code"] == "subject_token_invalid"
