@@ -134,6 +134,13 @@ class Fetching(BaseModel):
     status: Literal["fetching"]
 
 
+class PolicyInForce(BaseModel):
+    """The exchange policy; with a ``failure`` it is older than its file."""
+
+    failure: str | None
+    clients: dict[str, Any]
+
+
 class UserPage(BaseModel):
     """Users by sub."""
 

@@ -43,9 +43,19 @@ INTERNAL_ENDPOINTS: Final = ("/oauth/token", "/oauth/revoke", "/oauth/introspect
 async def authenticate_client(
     context: IssuerContext, request: Request, form: dict[str, str]
 ) -> Client | None:
-    """The client that a request over HTTP comes from, as :func:`authenticate`."""
+    """The client that a request over HTTP comes from, as :func:`authenticate`.
+
+    Raises:
+        Throttled: in place of ``invalid_client``, after too many of them.
+    """
     authorization = request.headers.getlist("authorization")
-    return await authenticate(context, authorization, form, peer.of_scope(request.scope))
+    try:
+        return await authenticate(context, authorization, form, peer.of_scope(request.scope))
+    except RequestRejected as rejected:
+        if rejected.code == "invalid_client":
+            address = client_address(request, context.config)
+            await context.throttle.client_failed(source_of(address))
+        raise
 
 
 async def authenticate(
@@ -61,20 +71,7 @@ async def authenticate(
 
     Raises:
         RequestRejected: ``invalid_client`` (401) or ``invalid_request``.
-        Throttled: in place of ``invalid_client``, after too many of them.
     """
-    try:
-        return await _authenticated(context, request, form)
-    except RequestRejected as rejected:
-        if rejected.code == "invalid_client":
-            address = client_address(request, context.config)
-            await context.throttle.client_failed(source_of(address))
-        raise
-
-
-async def _authenticated(
-    context: IssuerContext, request: Request, form: dict[str, str]
-) -> Client | None:
     if "client_assertion" in form or "client_assertion_type" in form:
         return await _by_assertion(context, authorization, form)
     credentials = _credentials(authorization, form)

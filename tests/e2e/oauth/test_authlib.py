@@ -17,7 +17,7 @@ from joserfc.jwk import ECKey, KeySet
 
 from tests.e2e.oauth.conftest import Clients
 from tests.support.keys import private_pem
-from tocsin_issuer.exchange.request import ACCESS_TOKEN_TYPE, GRANT_TYPE
+from tocsin_schemas.token_exchange import ACCESS_TOKEN_TYPE, GRANT_TYPE
 
 OAuth2Client: Any = httpx_client.OAuth2Client  # a class without types
 Open = Callable[[Clients], AbstractContextManager[Any]]

@@ -13,7 +13,7 @@ from joserfc.jwk import ECKey
 
 from tests.e2e.oauth.conftest import Clients
 from tests.support.keys import private_pem
-from tocsin_issuer.exchange.request import ACCESS_TOKEN_TYPE
+from tocsin_schemas.token_exchange import ACCESS_TOKEN_TYPE
 
 PROJECT = Path(__file__).with_name("openid_client")
 NODE, NPM = shutil.which("node"), shutil.which("npm")

@@ -11,11 +11,11 @@ import httpx
 import pytest
 
 from tests.issuer.http.conftest import CONFIG, Issuer
-from tests.issuer.http.exchange_services import FORM, JWT_TYPE, Services, log_in, open_services
+from tests.issuer.http.exchange_services import FORM, Services, log_in, open_services
 from tests.issuer.http.test_revocation_endpoint import signed
 from tests.issuer.store.helpers import events_in
 from tests.support.keys import signer
-from tocsin_issuer.exchange.request import ACCESS_TOKEN_TYPE, GRANT_TYPE
+from tocsin_schemas.token_exchange import ACCESS_TOKEN_TYPE, GRANT_TYPE, JWT_TYPE
 
 MARK = "s3cr3t-m4rk"
 JSON_TYPE = {"Content-Type": "application/json"}
