@@ -139,6 +139,20 @@ class IssuerConfig(BaseModel):
     head_timeout_s: Annotated[float, Field(gt=0.0, le=120.0)] = 10.0
     """For a request's head, from the connection or its first byte."""
 
+    audit_log_entries: Annotated[int, Field(ge=1000, le=10_000_000)] = 100_000
+    """How many of what was done the audit log keeps, and how many of what was refused; each takes
+    about 300 bytes.
+    """
+
+    bulk_max_bytes: Annotated[int, Field(ge=1024, le=2**32)] = 2**28
+    """The body of one bulk revocation, which is not held in memory: about 5 million tokens."""
+
+    bulk_stall_s: Annotated[float, Field(gt=0.0, le=300.0)] = 30.0
+    """How long a bulk revocation waits for a ledger that takes nothing."""
+
+    command_window_s: Annotated[int, Field(ge=60, le=7 * _DAY_S)] = _DAY_S
+    """How long a revocation command that comes again, over NATS, is answered as it was before."""
+
     max_body_bytes: Annotated[int, Field(ge=1024, le=2**20)] = 16 * 1024
     body_timeout_s: Annotated[float, Field(gt=0.0, le=120.0)] = 10.0
     grpc_timeout_s: Annotated[float, Field(gt=0.0, le=120.0)] = 10.0

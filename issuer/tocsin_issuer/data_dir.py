@@ -96,6 +96,16 @@ class DataDir:
         self._sync_names()
         return path
 
+    def move_private(self, name: str, to: str) -> None:
+        """Put one file in the place of another, in one step."""
+        (self.path / name).replace(self.path / to)
+        self._sync_names()
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        (self.path / name).unlink(missing_ok=True)
+        self._sync_names()
+
     def read_private(self, name: str) -> str | None:
         """The text of a private file, or None if there is none.
 

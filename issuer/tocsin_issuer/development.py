@@ -40,6 +40,7 @@ ADMIN_SCOPES = (
     "users:write",
     "clients:read",
     "clients:write",
+    "audit:read",
 )
 
 
@@ -191,6 +192,7 @@ class Development:
                 audiences=[name],
                 thumbprints=keyset.roots.public_keys(),
                 threshold=keyset.roots.threshold,
+                roots_version=keyset.roots.version,
                 servers=self.edge.servers,
                 credentials=None if credentials is None else os.path.relpath(credentials, out),
             )

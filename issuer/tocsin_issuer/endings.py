@@ -22,7 +22,8 @@ from tocsin_schemas.events import (
 @dataclass(frozen=True, slots=True)
 class Ending:
     """One way. ``kind`` is the event that the ledger hears of it; None where no token is left that
-    it would have to be told of. Operators may give another reason where ``free_reason`` says so.
+    it would have to be told of. Operators and services may give another reason where
+    ``free_reason`` says so.
     """
 
     name: str
@@ -67,8 +68,12 @@ CLIENT_DISABLED: Final = Ending("client-disabled", "client-disabled", "admin", C
 CLIENT_SECRET_ROTATED: Final = Ending(
     "client-secret-rotated", "client-secret-rotated", "admin", ClientRevokedBefore
 )
+CLIENT_KEYS_REPLACED: Final = Ending(
+    "client-keys-replaced", "client-keys-replaced", "admin", ClientRevokedBefore
+)
 
 ADMIN_TOKEN: Final = Ending("admin-token", "admin", "admin", TokensRevoked, free_reason=True)
+ADMIN_BULK: Final = Ending("admin-bulk", "admin", "admin", TokensRevoked, free_reason=True)
 ADMIN_SESSION: Final = Ending("admin-session", "admin", "admin", SessionsRevoked, free_reason=True)
 ADMIN_SUBJECT: Final = Ending(
     "admin-subject", "admin", "admin", SubjectRevokedBefore, free_reason=True
@@ -77,6 +82,19 @@ ADMIN_CLIENT: Final = Ending(
     "admin-client", "admin", "admin", ClientRevokedBefore, free_reason=True
 )
 ADMIN_ALL: Final = Ending("admin-all", "admin", "admin", AllRevokedBefore, free_reason=True)
+COMMAND_TOKEN: Final = Ending("command-token", "policy", "policy", TokensRevoked, free_reason=True)
+"""This one and the next four: by another service, over NATS."""
+
+COMMAND_SESSION: Final = Ending(
+    "command-session", "policy", "policy", SessionsRevoked, free_reason=True
+)
+COMMAND_SUBJECT: Final = Ending(
+    "command-subject", "policy", "policy", SubjectRevokedBefore, free_reason=True
+)
+COMMAND_CLIENT: Final = Ending(
+    "command-client", "policy", "policy", ClientRevokedBefore, free_reason=True
+)
+COMMAND_ALL: Final = Ending("command-all", "policy", "policy", AllRevokedBefore, free_reason=True)
 KEY_COMPROMISED: Final = Ending("key-compromised", "key-compromise", "admin", KeyRevoked)
 
 IDLE: Final = Ending("idle", "idle", "system", None)
@@ -107,11 +125,18 @@ ENDINGS: Final[tuple[Ending, ...]] = (
     USER_DELETED,
     CLIENT_DISABLED,
     CLIENT_SECRET_ROTATED,
+    CLIENT_KEYS_REPLACED,
     ADMIN_TOKEN,
+    ADMIN_BULK,
     ADMIN_SESSION,
     ADMIN_SUBJECT,
     ADMIN_CLIENT,
     ADMIN_ALL,
+    COMMAND_TOKEN,
+    COMMAND_SESSION,
+    COMMAND_SUBJECT,
+    COMMAND_CLIENT,
+    COMMAND_ALL,
     KEY_COMPROMISED,
     IDLE,
     ABSOLUTE,

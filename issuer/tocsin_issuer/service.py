@@ -11,11 +11,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from fastapi import FastAPI
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from tocsin_issuer.bus.app import add_clock_sync, create_broker, heartbeat_of
 from tocsin_issuer.bus.app import stop as stop_broker
+from tocsin_issuer.bus.asyncapi import describe
+from tocsin_issuer.bus.command_service import CommandService
+from tocsin_issuer.bus.commands import RevocationCommands
 from tocsin_issuer.config import IssuerConfig
 from tocsin_issuer.core.sequencer import Sequencer
 from tocsin_issuer.exchange.policy_file import POLICY_NAME, PolicyFile
@@ -27,6 +31,8 @@ from tocsin_issuer.foreign.schedule import Schedule
 from tocsin_issuer.grpc.auth_servicer import ExchangeServicer
 from tocsin_issuer.grpc.listener import GrpcListener
 from tocsin_issuer.http.account_routes import account_router
+from tocsin_issuer.http.asyncapi_routes import asyncapi_router
+from tocsin_issuer.http.ceremony_routes import ceremony_router
 from tocsin_issuer.http.connection import ConnectionLimits
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.http.exchange_endpoint import token_exchange
@@ -35,17 +41,26 @@ from tocsin_issuer.http.internal import create_internal_app
 from tocsin_issuer.http.issuer_routes import issuer_router
 from tocsin_issuer.http.public import create_public_app
 from tocsin_issuer.http.server import Listener
+from tocsin_issuer.keys import draft
+from tocsin_issuer.keys.ceremonies import Ceremonies
 from tocsin_issuer.keys.ceremony import IssuerFolder
 from tocsin_issuer.keys.key_manager import KeyManager
+from tocsin_issuer.keys.key_turns import KeyTurns
+from tocsin_issuer.keys.ledger_key import LedgerKey
+from tocsin_issuer.keys.publication import Publication
 from tocsin_issuer.minting import TokenMinter
 from tocsin_issuer.own_tokens import OwnAuthority
+from tocsin_issuer.revoking.live_counts import LiveCounts
+from tocsin_issuer.revoking.revoker import Revoker
 from tocsin_issuer.sequencing.loop import SequencerLoop
 from tocsin_issuer.sequencing.restoring import Restoring
 from tocsin_issuer.sequencing.store_guard import GuardedSessions, StoreGuard
 from tocsin_issuer.settings import IssuerSettings
 from tocsin_issuer.store.account_endings import AccountEndings
 from tocsin_issuer.store.account_list import AccountList
+from tocsin_issuer.store.audit_log import AuditLog
 from tocsin_issuer.store.clients import ClientStore
+from tocsin_issuer.store.command_records import CommandRecords
 from tocsin_issuer.store.connection import connect as connect_redis
 from tocsin_issuer.store.cutoffs import Cutoffs
 from tocsin_issuer.store.event_text import new_event_id
@@ -60,12 +75,10 @@ from tocsin_issuer.store.users import UserStore
 from tocsin_issuer.tls.watch import WatchedTls
 from tocsin_revocation_bus.clocks import lease_clock, wall_clock
 from tocsin_revocation_bus.core.replica import AgentState, Replica
-from tocsin_revocation_bus.core.trust import PinnedRoots, Trust
 from tocsin_revocation_bus.jetstream.connection import connect as connect_bus
 from tocsin_revocation_bus.jetstream.follower import Follower
 from tocsin_revocation_bus.tasks import end
-from tocsin_schemas import keyset as keysets
-from tocsin_schemas.errors import ConfigurationError
+from tocsin_schemas.errors import ConfigurationError, TocsinError
 from tocsin_schemas.events import KeysetPublished
 from tocsin_schemas.keyset import Keyset
 from tocsin_schemas.signed_document import SignedDocument
@@ -97,6 +110,8 @@ class IssuerService:
         self._listeners: list[Listener | GrpcListener] = []
         self._failed: asyncio.Future[None] | None = None
         self.accounts: Accounts
+        self.command_service: CommandService
+        self.internal_app: FastAPI
         self.keyset: Keyset
         self.replica: Replica
 
@@ -113,24 +128,19 @@ class IssuerService:
         self._closing.callback(folder.close)
         document = folder.newest_keyset()
         self.keyset = self._check_keyset(document)
+        first = draft.trust_in(folder.first_keyset())
+        self._pinned = first.pinned
         redis = await self._connect_redis()
         await self._join_ledger(folder, document, redis)
-        keys = KeyManager(
-            folder=folder,
-            replica=self.replica,
-            choice=KeyChoice(redis),
-            outbox=self._outbox,
-            wall_clock=wall_clock,
-            event_id=new_event_id,
-            commit_wait_s=max(5.0, self.config.commit_wait_s),
-        )
+        keys, ceremonies = self._keys(folder, redis)
         await self._wait_for_ledger()
         await keys.refresh()
         await self._offer_foreign_issuers(folder)
         self._in_background(lambda: self._look_after(keys), "keys")
         importer = self._importer()
         self._in_background(importer.run, "foreign keys")
-        self._listen(redis, keys, importer)
+        context = self._listen(redis, keys, importer, ceremonies)
+        await self._answer_commands(redis, context)
 
     def open(self) -> None:
         """Serve requests."""
@@ -163,16 +173,13 @@ class IssuerService:
 
     def _check_keyset(self, document: SignedDocument) -> Keyset:
         """The newest keyset, by the roots that it names: a damaged file must show at once."""
-        claimed = keysets.parse_unverified(document)
-        pinned = PinnedRoots(frozenset(claimed.roots.public_keys()), claimed.roots.threshold)
-        trust = Trust(self.config.iss, pinned).accept(document)
-        if trust.keyset is None:
-            raise ConfigurationError("keyset_malformed", "the keyset is not signed by its roots")
+        trust = draft.trust_in(document)
+        if trust.keyset is None or trust.issuer != self.config.iss:
+            raise ConfigurationError("keyset_malformed", "the keyset is another issuer's")
         if self.config.max_token_life_s > trust.keyset.policy.max_token_life_s:
             raise ConfigurationError(
                 "policy_mismatch", "max_token_life_s exceeds what the signed policy allows"
             )
-        self._pinned = pinned
         return trust.keyset
 
     async def _connect_redis(self) -> Redis:
@@ -189,8 +196,10 @@ class IssuerService:
     async def _join_ledger(
         self, folder: IssuerFolder, document: SignedDocument, redis: Redis
     ) -> None:
-        bus, signer = self._settings.bus, folder.ledger_signer(self.keyset)
+        bus = self._settings.bus
+        folder.ledger_signer(self.keyset)  # a missing one must show at once
         self.replica = Replica(self.config.iss, self._pinned)
+        signer = LedgerKey(folder.keys, self.replica, self.keyset, wall_clock)
         self._follower = Follower(self.replica, bus, name="issuer")
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
@@ -202,7 +211,7 @@ class IssuerService:
         self._closing.push_async_callback(self._follower.stop)
         clock_id = secrets.token_urlsafe(16)
         sequencer = Sequencer(self.config.iss, signer, self.replica, clock_id)
-        broker = create_broker(bus)
+        self._broker = broker = create_broker(bus)
         add_clock_sync(
             broker,
             issuer=self.config.iss,
@@ -243,6 +252,31 @@ class IssuerService:
             raise ConfigurationError(status.reason, f"the ledger is refused: {status.reason}")
         raise ConfigurationError("ledger_unavailable", f"no live ledger: {status.reason}")
 
+    def _keys(self, folder: IssuerFolder, redis: Redis) -> tuple[KeyManager, Ceremonies]:
+        wait_s = max(5.0, self.config.commit_wait_s)
+        turns = KeyTurns(folder.keys, self.replica, KeyChoice(redis), wall_clock)
+        publication = Publication(
+            folder, self.replica, self._outbox, event_id=new_event_id, commit_wait_s=wait_s
+        )
+        keys = KeyManager(
+            folder=folder,
+            turns=turns,
+            outbox=self._outbox,
+            publication=publication,
+            wall_clock=wall_clock,
+            event_id=new_event_id,
+            commit_wait_s=wait_s,
+        )
+        ceremonies = Ceremonies(
+            folder=folder,
+            replica=self.replica,
+            turns=turns,
+            publication=publication,
+            wall_clock=wall_clock,
+            max_token_life_s=self.config.max_token_life_s,
+        )
+        return keys, ceremonies
+
     async def _offer_foreign_issuers(self, folder: IssuerFolder) -> None:
         entry_id = await offer_foreign_issuers(
             self.config,
@@ -267,7 +301,9 @@ class IssuerService:
             schedule=Schedule(self.config.foreign_refresh_s, self.config.foreign_least_pause_s),
         )
 
-    def _listen(self, redis: Redis, keys: KeyManager, importer: KeyImporter) -> None:
+    def _listen(
+        self, redis: Redis, keys: KeyManager, importer: KeyImporter, ceremonies: Ceremonies
+    ) -> IssuerContext:
         config = self.config
         foreign = KnownIssuers(lambda: self.replica.trust.keyset)
         passwords = Passwords()
@@ -275,6 +311,18 @@ class IssuerService:
         clients = ClientStore(redis)
         ours = frozenset({config.iss, *config.default_audiences})
         self.accounts = Accounts(users, clients)
+        audit_log = AuditLog(redis, max_entries=config.audit_log_entries)
+        self._closing.push_async_callback(audit_log.aclose)
+        revocations = Revocations(
+            redis, self._outbox, max_token_life_s=config.max_token_life_s, foreign=foreign
+        )
+        cutoffs = Cutoffs(
+            redis,
+            self._outbox,
+            max_token_life_s=config.max_token_life_s,
+            session_absolute_s=config.session_absolute_s,
+            foreign=foreign,
+        )
         context = IssuerContext(
             config=config,
             users=users,
@@ -289,18 +337,13 @@ class IssuerService:
                 max_token_life_s=config.max_token_life_s,
                 grace_s=config.refresh_grace_s,
             ),
-            revocations=Revocations(
-                redis, self._outbox, max_token_life_s=config.max_token_life_s, foreign=foreign
-            ),
+            revocations=revocations,
             minter=TokenMinter(keys, Register(redis, config.max_token_life_s), config),
             outbox=self._outbox,
-            cutoffs=Cutoffs(
-                redis,
-                self._outbox,
-                max_token_life_s=config.max_token_life_s,
-                session_absolute_s=config.session_absolute_s,
-                foreign=foreign,
-            ),
+            audit_log=audit_log,
+            cutoffs=cutoffs,
+            revoker=Revoker(revocations, cutoffs, self._bound_s),
+            live_counts=LiveCounts(redis),
             keys=keys,
             verify_admin=_with_certificate(self._verifier(LedgerAuthority(self.replica), ours)),
             verify_any=partial(
@@ -311,9 +354,10 @@ class IssuerService:
             bound_s=self._bound_s,
         )
         policy = PolicyFile(self._settings.folder / POLICY_NAME)
-        internal = create_internal_app(context, policy.current)
+        self.internal_app = internal = create_internal_app(context, policy.current)
         internal.include_router(exchange_policy_router(context, policy))
         internal.include_router(issuer_router(context, importer))
+        internal.include_router(ceremony_router(context, ceremonies))
         endings = AccountEndings(
             redis,
             self._outbox,
@@ -339,10 +383,28 @@ class IssuerService:
             self._will_open(
                 GrpcListener(servicer, config, config.grpc_host, config.grpc_port, shown)
             )
+        return context
 
     def _will_open(self, listener: Listener | GrpcListener) -> None:
         self._listeners.append(listener)
         self._closing.push_async_callback(listener.stop)
+
+    async def _answer_commands(self, redis: Redis, context: IssuerContext) -> None:
+        self.command_service = CommandService(
+            iss=self.config.iss,
+            verify=context.verify_admin,
+            verify_own=context.verify_own,
+            revoker=context.revoker,
+            records=CommandRecords(redis, window_s=self.config.command_window_s),
+            outbox=self._outbox,
+            audit_log=context.audit_log,
+            commit_wait_s=self.config.commit_wait_s,
+            wall_clock=wall_clock,
+        )
+        commands = RevocationCommands(self._broker, self.command_service)
+        self.internal_app.include_router(asyncapi_router(describe(self._broker)))
+        await commands.start()
+        self._closing.push_async_callback(commands.stop)
 
     def _verifier(
         self, authority: LedgerAuthority, audiences: frozenset[str] | None = None
@@ -383,10 +445,10 @@ class IssuerService:
         while True:
             await asyncio.sleep(_REFRESH_S)
             try:
-                await keys.refresh()
-                await keys.renew_if_due()
-            except RedisError as error:
-                _log.warning("keys are not refreshed: %s", type(error).__name__)
+                await keys.look_after()
+            except (RedisError, TocsinError) as error:
+                code = getattr(error, "code", type(error).__name__)
+                _log.warning("keys are not looked after: %s", code)
 
 
 def _with_certificate(verifier: TokenVerifier) -> Callable[[str, Certificate], Verified]:

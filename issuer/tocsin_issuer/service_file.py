@@ -20,11 +20,12 @@ def render_service_file(
     servers: Sequence[str],
     credentials: str | None,
     max_lease_ms: int | None = None,
+    roots_version: int = 1,
 ) -> str:
     """The file of one service, in TOML.
 
-    ``credentials`` is relative to the file. The thumbprints are sorted: the same values give the
-    same text.
+    ``credentials`` is relative to the file. ``roots_version`` is that of the root set. The
+    thumbprints are sorted: the same values give the same text.
 
     Raises:
         ConfigurationError: ``service_file_invalid`` for a value that no UTF-8 file can hold.
@@ -36,6 +37,7 @@ def render_service_file(
         "[roots]",
         f"thumbprints = {_array(sorted(thumbprints))}",
         f"threshold = {threshold}",
+        *([f"version = {roots_version}"] if roots_version > 1 else []),
         "",
         "[bus]",
         f"servers = {_array(servers)}",

@@ -11,3 +11,5 @@ EDGE_HEARTBEAT = "edge.ledger.heartbeat"
 
 CLOCK_SYNC = "tocsin.clock.sync"
 DIRECT_GET = f"$JS.API.DIRECT.GET.{LEDGER_STREAM}"
+
+REVOCATION_COMMANDS = "tocsin.revocations.command"

@@ -73,12 +73,54 @@ def test_check_revoke_and_replay(up: Up) -> None:
         assert token not in output
 
 
+def test_a_dry_run_a_file_and_the_audit_log(up: Up) -> None:
+    folder, login = up.folder, up.log_in()
+    checked = run(
+        folder, "token", "check", "-", "--file", "orders.tocsin", text=login["access_token"]
+    )
+    claims = json.loads(checked.stdout)["claims"]
+    dry = run(folder, "revoke", "--session", claims["sid"], "--dry-run")
+    assert dry.returncode == 0, dry.stderr
+    assert json.loads(dry.stdout)["tokens"] == {"number": 1, "certainty": "exact"}
+
+    lines = folder / "tokens.txt"
+    lines.write_text(f"{claims['jti']} {claims['exp']}\nnonsense\n")
+    done = run(folder, "revoke", "--file", "tokens.txt", "--reason", "breach")
+    assert (done.returncode, done.stderr) == (1, "line 2: line_malformed\n")
+    said = json.loads(done.stdout)
+    assert (said["status"], said["accepted"], said["through"]) == ("committed", 1, 2)
+    again = run(folder, "revoke", "--file", "-", text=lines.read_text().splitlines()[0])
+    assert (again.returncode, again.stderr) == (0, "")
+    checked = run(
+        folder, "token", "check", "-", "--file", "orders.tocsin", text=login["access_token"]
+    )
+    assert json.loads(checked.stdout)["code"] == "token_revoked"
+    assert failure(run(folder, "revoke", "--file", "none.txt")).endswith("[file_unreadable]")
+    assert failure(run(folder, "revoke", "--file", "-", "--reason", "No!")).endswith(
+        "[field_invalid]"
+    )
+
+    logged = run(folder, "audit", "log", "--json", "--limit", "50")
+    assert logged.returncode == 0, logged.stderr
+    entries = [json.loads(line) for line in logged.stdout.splitlines()]
+    of_bulk = [one for one in entries if one["action"] == "revocation.bulk.end"]
+    assert [(one["outcome"], one["count"]) for one in of_bulk] == [("ok", 1), ("ok", 1)]
+    assert {one["actor"] for one in of_bulk} == {"operator"}
+    assert "revocation.dry-run" in {one["action"] for one in entries}
+    assert login["access_token"] not in logged.stdout
+    assert "field_invalid" not in logged.stdout
+    refused = run(folder, "audit", "log", "--refusals").stdout
+    assert "revocation.bulk" in refused
+
+
 def test_keys(folder: Path) -> None:
     listed = run(folder, "keys", "list", "--json")
     keys = json.loads(listed.stdout)["keys"]
     assert sorted(key["phase"] for key in keys) == ["active", "standby"]
     table = run(folder, "keys", "list", COLUMNS="80").stdout
     assert all(key["kid"] in table for key in keys)
+    doctor = run(folder, "doctor")
+    assert (doctor.returncode, doctor.stdout) == (0, "keys: ok\n"), doctor.stderr
     rotated = run(folder, "keys", "rotate")
     assert rotated.returncode == 0, rotated.stderr
     assert "retiring" in run(folder, "keys", "list").stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,14 +14,17 @@ from argon2 import PasswordHasher
 from redis.asyncio import Redis
 
 from tests.e2e.conftest import Stack
+from tests.support.commands import send_command
 from tests.support.rejected import rejected
 from tocsin_issuer.endings import ENDINGS
+from tocsin_issuer.keys.signer import generate
 from tocsin_issuer.store import names
 from tocsin_issuer.store.account_endings import AccountEndings
 from tocsin_issuer.store.connection import connect
 from tocsin_issuer.store.outbox import Emission, Outbox
 from tocsin_issuer.store.passwords import Passwords
 from tocsin_issuer.store.users import UserStore
+from tocsin_schemas import base64url, strict_json
 from tocsin_schemas.events import (
     AllRevokedBefore,
     ClientRevokedBefore,
@@ -302,6 +306,17 @@ async def client_secret_rotated(site: Site) -> tuple[str, End]:
     return token, end
 
 
+@scenario("client-keys-replaced")
+async def client_keys_replaced(site: Site) -> tuple[str, End]:
+    (name, _), token = await site.client()
+    jwks = {"keys": [generate("ES256").public.jwk]}
+
+    async def end() -> None:
+        await site.in_ledger(await site.accounts.replace_client_keys(name, jwks))
+
+    return token, end
+
+
 def by_an_operator(name: str, body: Callable[[dict[str, Any], str], dict[str, object]]) -> None:
     """An entry that is one request to ``/admin/revocations``."""
 
@@ -315,10 +330,55 @@ def by_an_operator(name: str, body: Callable[[dict[str, Any], str], dict[str, ob
 
 
 by_an_operator("admin-token", lambda login, _: {"by": "token", "token": login["access_token"]})
+
+
+@scenario("admin-bulk")
+async def admin_bulk(site: Site) -> tuple[str, End]:
+    token = (await site.login(await site.user()))["access_token"]
+    claims = strict_json.loads_object(base64url.decode(token.split(".")[1]))
+
+    async def end() -> None:
+        answer = await site.stack.http.post(
+            site.stack.development.internal_url + "/admin/revocations/bulk",
+            content=f"{claims['jti']} {claims['exp']}".encode(),
+            headers={
+                "Authorization": f"Bearer {await site.stack.operator_token()}",
+                "Content-Type": "text/plain",
+            },
+        )
+        assert json.loads(answer.text.splitlines()[-1])["status"] == "committed", answer.text
+
+    return token, end
+
+
 by_an_operator("admin-session", lambda login, _: {"by": "session", "sid": login["session_id"]})
 by_an_operator("admin-subject", lambda _, sub: {"by": "subject", "sub": sub})
 by_an_operator("admin-client", lambda _, __: {"by": "client", "client_id": "first-party"})
 by_an_operator("admin-all", lambda _, __: {"by": "all"})
+
+
+def by_a_service(name: str, body: Callable[[dict[str, Any], str], dict[str, object]]) -> None:
+    """An entry that is one command over NATS, sent with a service's own bus user."""
+
+    @scenario(name)
+    async def run(site: Site) -> tuple[str, End]:
+        user = await site.user()
+        login = await site.login(user)
+        wanted = body(login, await site.sub(user))
+
+        async def end() -> None:
+            token = await site.stack.operator_token()
+            reply = await send_command(site.stack, {"revoke": wanted}, token)
+            assert reply["status"] == 200, reply
+
+        return login["access_token"], end
+
+
+by_a_service("command-token", lambda login, _: {"by": "token", "token": login["access_token"]})
+by_a_service("command-session", lambda login, _: {"by": "session", "sid": login["session_id"]})
+by_a_service("command-subject", lambda _, sub: {"by": "subject", "sub": sub})
+by_a_service("command-client", lambda _, __: {"by": "client", "client_id": "first-party"})
+by_a_service("command-all", lambda _, __: {"by": "all"})
 
 
 @scenario("key-compromised")

@@ -120,5 +120,14 @@ async def test_a_compromised_key_is_replaced_at_once(stack: Stack) -> None:
         # The next keyset follows at once, and no longer lists the key.
         assert await rejected(agent, before["access_token"]) in ("key_revoked", "kid")
         agent.verify(after["access_token"])
+        # The session is kept: its next refresh brings a token of the new key.
+        refreshed = await stack.http.post(
+            f"{stack.development.public_url}/oauth/token",
+            data={"grant_type": "refresh_token", "refresh_token": before["refresh_token"]},
+        )
+        assert refreshed.status_code == 200, refreshed.text
+        token = refreshed.json()["access_token"]
+        assert agent.verify(token).claims["sid"] == before["session_id"]
+        assert kid_of(token) == kid_of(after["access_token"])
         jwks = await stack.http.get(f"{stack.development.public_url}/.well-known/jwks.json")
         assert kid not in {key["kid"] for key in jwks.json()["keys"]}

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 from argon2 import PasswordHasher
@@ -218,10 +219,12 @@ class Stack:
 
 
 @asynccontextmanager
-async def running_stack(folder: Path) -> AsyncIterator[Stack]:
-    """NATS, Valkey and an issuer's keys, and no issuer yet. In the main thread."""
+async def running_stack(folder: Path, **init: Any) -> AsyncIterator[Stack]:
+    """NATS, Valkey and an issuer's keys, and no issuer yet. In the main thread. ``init`` is how the
+    issuer's keys differ from what :func:`ceremony.init` makes by itself.
+    """
     keyset = ceremony.init(
-        folder / "issuer-a", issuer=ISSUER, policy=POLICY, now=int(time.time()) - 1
+        folder / "issuer-a", issuer=ISSUER, policy=POLICY, now=int(time.time()) - 1, **init
     )
     with EmbeddedNats(folder / "nats") as nats, EmbeddedValkey(folder / "valkey") as valkey:
         text = render_service_file(

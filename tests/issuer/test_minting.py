@@ -73,7 +73,7 @@ async def test_a_token_is_what_rfc_9068_asks_for(
     place = jti.parse(minted.jti)
     assert place is not None
     assert jti.issued_in_lane(place.lane, minted.iat)
-    assert await redis.get(names.REGISTER + minted.jti) == session.sid
+    assert await redis.get(names.REGISTER + minted.jti) == f"{session.sid}\n{session.client_id}"
 
 
 async def test_a_bare_token(minter: TokenMinter, verifier: Verifier) -> None:

@@ -32,10 +32,13 @@ PathName = Annotated[str, Meta(pattern=r"^[^\x00]{1,1024}\Z")]
 
 
 class RootsSection(Struct, frozen=True, forbid_unknown_fields=True):
-    """The pinned root keys, and how many of them must sign a keyset."""
+    """The pinned root keys, how many of them must sign a keyset, and the version of their set: the
+    ledger of an issuer that has changed its roots begins with older ones.
+    """
 
     thumbprints: Annotated[tuple[Thumbprint, ...], Meta(min_length=1, max_length=16)]
     threshold: Annotated[int, Meta(ge=1, le=16)] = 1
+    version: Annotated[int, Meta(ge=1, le=2**53)] = 1
 
 
 class BusSection(Struct, frozen=True, forbid_unknown_fields=True):
@@ -110,7 +113,8 @@ class AgentFile(Struct, frozen=True, forbid_unknown_fields=True):
 
     def pinned(self) -> PinnedRoots:
         """The roots to trust."""
-        return PinnedRoots(frozenset(self.roots.thumbprints), self.roots.threshold)
+        roots = self.roots
+        return PinnedRoots(frozenset(roots.thumbprints), roots.threshold, roots.version)
 
     def address(self, folder: Path) -> BusAddress:
         """Where NATS is; the paths in the file are relative to ``folder``.

@@ -1,4 +1,4 @@
-"""The bus-facing side of one sequencer candidate: it tells agents the time.
+"""The bus-facing side of one sequencer candidate: the broker, and telling agents the time.
 
 An agent that has no answer has no lease; so the answer needs NATS and the ledger key, no Redis.
 """
@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from faststream.nats import NatsBroker, NatsMessage
 from faststream.nats.security import NatsNKey
-from faststream.specification import AsyncAPI
 from msgspec import ValidationError, convert
 from nats.errors import Error as NatsError
 
@@ -25,6 +24,7 @@ from tocsin_schemas.jws import Signer
 from tocsin_schemas.subjects import CLOCK_SYNC
 
 MAX_REQUEST_BYTES = 256
+CLOCK_SYNC_TITLE = "clock sync"
 
 
 def create_broker(address: BusAddress) -> NatsBroker:
@@ -55,7 +55,7 @@ def add_clock_sync(
     async def undecoded(message: NatsMessage) -> bytes:
         return bytes(message.body)
 
-    @broker.subscriber(CLOCK_SYNC, decoder=undecoded, title="clock sync")
+    @broker.subscriber(CLOCK_SYNC, decoder=undecoded, title=CLOCK_SYNC_TITLE)
     async def clock_sync(body: bytes) -> str:
         """Answer an agent's nonce with this candidate's time, signed."""
         if len(body) > MAX_REQUEST_BYTES:
@@ -87,10 +87,3 @@ async def stop(broker: NatsBroker) -> None:
 def heartbeat_of(sequencer: Sequencer) -> Callable[[], str | None]:
     """The newest heartbeat that this candidate has committed, if it is the active one."""
     return lambda: sequencer.last_heartbeat
-
-
-def describe(broker: NatsBroker) -> dict[str, object]:
-    """The AsyncAPI document."""
-    specification = AsyncAPI(broker, title="Tocsin issuer", version="1")
-    document: dict[str, object] = specification.to_specification().to_jsonable()
-    return document

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +19,7 @@ from tocsin_verifier_agent.client_tls import ClientTls
 
 DEFAULT_FILE = Path(".tocsin/admin.toml")
 TIMEOUT_S = 35.0
+STREAM_TIMEOUT_S = 330.0  # more than an issuer may wait for its ledger
 
 AdminFile = Annotated[
     Path,
@@ -119,6 +122,29 @@ class AdminClient:
         )
         return Answer(answer.status_code, _members(answer))
 
+    def stream(
+        self, path: str, query: dict[str, str], chunks: Iterator[bytes]
+    ) -> Iterator[dict[str, Any]]:
+        """Send lines of text; each line of the answer, as it comes.
+
+        Raises:
+            AdminRefused: with the issuer's code.
+            ConfigurationError: ``issuer_unreachable``.
+        """
+        url = self._access.internal_url + path
+        headers = {"Authorization": f"Bearer {self._bearer()}", "Content-Type": "text/plain"}
+        try:
+            with self._http.stream(
+                "POST", url, params=query, headers=headers, content=chunks, timeout=STREAM_TIMEOUT_S
+            ) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    _members(answer)
+                for line in answer.iter_lines():
+                    yield json.loads(line)
+        except httpx.TransportError:
+            raise _unreachable(url) from None
+
     def _bearer(self) -> str:
         if self._token is None:
             access = self._access
@@ -151,9 +177,11 @@ class AdminClient:
                 auth=httpx.USE_CLIENT_DEFAULT if auth is None else auth,
             )
         except httpx.TransportError:
-            raise ConfigurationError(
-                "issuer_unreachable", f"{url}: the issuer does not answer"
-            ) from None
+            raise _unreachable(url) from None
+
+
+def _unreachable(url: str) -> ConfigurationError:
+    return ConfigurationError("issuer_unreachable", f"{url}: the issuer does not answer")
 
 
 def _members(answer: httpx.Response) -> dict[str, Any]:

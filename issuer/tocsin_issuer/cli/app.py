@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from tocsin_issuer.cli import audit, demo, issuer, issuers, keys, revoke, sidecar, token, up
+from tocsin_issuer.cli import audit, demo, doctor, issuer, issuers, keys, revoke, sidecar, token, up
 from tocsin_schemas.errors import TocsinError
 
 app = typer.Typer(
@@ -17,6 +17,7 @@ app = typer.Typer(
 )
 app.command("up")(up.up)
 app.command("demo")(demo.demo)
+app.command("doctor")(doctor.doctor)
 app.command("revoke")(revoke.revoke)
 app.command("sidecar")(sidecar.sidecar)
 app.add_typer(issuer.app, name="issuer")

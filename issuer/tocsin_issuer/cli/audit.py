@@ -1,4 +1,4 @@
-"""`tocsin audit`: the ledger, replayed."""
+"""`tocsin audit`: the ledger, replayed; and the log of who asked for what."""
 
 import asyncio
 import json
@@ -6,11 +6,14 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 import typer
 from msgspec import to_builtins
+from rich.markup import escape
 from rich.table import Table
 
+from tocsin_issuer.cli.admin import DEFAULT_FILE, AdminClient, AdminFile, read_access
 from tocsin_issuer.cli.output import print_table
 from tocsin_revocation_bus.core.replica import Replica
 from tocsin_revocation_bus.jetstream.connection import connect
@@ -19,8 +22,9 @@ from tocsin_schemas.errors import LedgerHalted, LedgerRejected
 from tocsin_schemas.events import KIND_OF, Event, KeysetPublished
 from tocsin_verifier_agent import agent_file
 
-app = typer.Typer(help="What the ledger says.", no_args_is_help=True)
+app = typer.Typer(help="What the ledger says, and who did what.", no_args_is_help=True)
 CONNECT_S = 10.0
+_PAGE = 500
 _BULKY = {"keyset", "statement"}
 
 AgentFile = Annotated[
@@ -42,6 +46,50 @@ def replay_command(
     asyncio.run(_replay(file, as_json, kind, since))
 
 
+@app.command("log")
+def log_command(
+    limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 100,
+    refusals: Annotated[bool, typer.Option("--refusals", help="What was refused.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    admin_file: AdminFile = DEFAULT_FILE,
+) -> None:
+    """Show the audit log: admin calls, logins and exchanges, or what of these was refused."""
+    client = AdminClient(read_access(admin_file))
+    table = Table(
+        "time (UTC)", "action", "outcome", "actor", "client", "target", "event", "address"
+    )
+    left, cursor = limit, ""
+    while left:
+        query = urlencode(
+            {
+                "of": "refusals" if refusals else "acts",
+                "limit": min(left, _PAGE),
+                "cursor": cursor,
+            }
+        )
+        page = client.call("GET", f"/admin/audit-log?{query}").members
+        for entry in page["entries"]:
+            if as_json:
+                print(json.dumps(entry))
+            else:
+                table.add_row(_time(entry["time_ms"] / 1000), *_cells(entry))
+        left -= len(page["entries"])
+        cursor = page.get("cursor", "")
+        if not cursor:
+            break
+    if not as_json:
+        print_table(table)
+
+
+def _cells(entry: dict[str, Any]) -> list[str]:
+    names = ("action", "outcome", "actor", "client_id", "target", "event_id", "address")
+    return [escape(str(entry.get(name, ""))) for name in names]
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
 async def _replay(file: Path, as_json: bool, kind: str | None, since: int) -> None:
     parsed = agent_file.read(file)
     replica = Replica(parsed.issuer, parsed.pinned())
@@ -54,7 +102,7 @@ async def _replay(file: Path, as_json: bool, kind: str | None, since: int) -> No
             print(json.dumps(_members(one)))
         else:
             table.add_row(
-                datetime.fromtimestamp(one.record.iat, UTC).strftime("%Y-%m-%d %H:%M:%S"),
+                _time(one.record.iat),
                 f"{one.record.term}.{one.record.n}",
                 ", ".join(dict.fromkeys(kinds)),
                 "; ".join(_in_words(event) for event in one.record.events[:3])

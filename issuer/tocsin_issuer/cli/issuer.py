@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import signal
 import time
 from pathlib import Path
@@ -11,10 +12,12 @@ import typer
 from msgspec import to_builtins
 from rich.table import Table
 
+from tocsin_issuer.cli.duration import seconds
 from tocsin_issuer.cli.output import print_table
 from tocsin_issuer.exchange.policy import Target
 from tocsin_issuer.exchange.policy_file import read_policy
 from tocsin_issuer.keys import ceremony
+from tocsin_issuer.keys.draft_request import MAX_ROTATIONS
 from tocsin_schemas.keyset import Policy
 
 if TYPE_CHECKING:
@@ -34,10 +37,14 @@ def init(
     threshold: Annotated[int, typer.Option(min=1, max=16)] = 1,
     lease_ms: Annotated[int, typer.Option(min=500, max=3_600_000)] = 120_000,
     heartbeat_ms: Annotated[int, typer.Option(min=50, max=60_000)] = 1_000,
+    rotations: Annotated[
+        int, typer.Option(min=1, max=MAX_ROTATIONS, help="Token keys after the active one.")
+    ] = 3,
+    every: Annotated[str, typer.Option(help="How long each token key signs.")] = "30d",
 ) -> None:
-    """Make roots, ledger key, two token keys (one stands by) and the first keyset.
+    """Make roots, ledger key, token keys for several rotations and the first keyset.
 
-    For production, move the files in `roots/` to where they are kept offline.
+    The roots lie in the folder. For production, `tocsin keys ceremony` keeps them elsewhere.
     """
     keyset = ceremony.init(
         folder,
@@ -47,6 +54,8 @@ def init(
         alg=alg,
         roots=roots,
         threshold=threshold,
+        rotations=rotations,
+        rotate_every_s=seconds(every),
     )
     print(f"keyset 1 of {keyset.iss} in {folder}; pin in the services' files:")
     for kid in sorted(keyset.roots.public_keys()):
@@ -60,8 +69,10 @@ def run() -> None:
     from tocsin_issuer.logs import log_as_json
     from tocsin_issuer.service import IssuerService
     from tocsin_issuer.settings import log_level, settings_from_environment
+    from tocsin_issuer.store.audit_log import LOGGER
 
     log_as_json(log_level())
+    logging.getLogger(LOGGER).setLevel(logging.INFO)
     asyncio.run(_run(IssuerService(settings_from_environment())))
 
 

@@ -2,7 +2,8 @@
 
 CORE holds the ledger and the sequencers; its user may do everything. EDGE holds the agents, and
 has no JetStream: what an agent may reach is what CORE exports and its permissions allow, which is
-the republished ledger, reading the stored ledger, and asking for the time.
+the republished ledger, reading the stored ledger, asking for the time, and asking for a revocation,
+which the issuer carries out for whoever has a token that says so.
 
 The two accounts are the fence, not the permissions alone. NATS does not check a *reply* subject
 against permissions, so within one account any allowed request could write into the ledger by
@@ -17,12 +18,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from tocsin_schemas.errors import ConfigurationError
-from tocsin_schemas.subjects import CLOCK_SYNC, DIRECT_GET, EDGE_SUBJECTS
+from tocsin_schemas.subjects import CLOCK_SYNC, DIRECT_GET, EDGE_SUBJECTS, REVOCATION_COMMANDS
 
 _PUBLIC_USER_NKEY = re.compile(r"U[A-Z2-7]{55}")
 
 # `response_type: stream` twice: a batched direct get answers with many messages, and a clock sync
-# is answered by each sequencer candidate; the default passes one message and drops the rest.
+# is answered by each sequencer candidate; the default passes one message and drops the rest. A
+# command has one answer.
 # `"always"` is quoted because the option is a duration, and this word is the exception in it.
 # The login timeout is raised from 2 s, for a thousand agents may return at once.
 _TEMPLATE = """\
@@ -48,6 +50,7 @@ accounts {{
       {{ stream: "{edge_subjects}", accounts: ["EDGE"] }}
       {{ service: "{direct_get}", response_type: "stream", accounts: ["EDGE"] }}
       {{ service: "{clock_sync}", response_type: "stream", accounts: ["EDGE"] }}
+      {{ service: "{commands}", accounts: ["EDGE"] }}
     ]
   }}
 
@@ -56,7 +59,7 @@ accounts {{
       {{
         nkey: "{edge_nkey}"
         permissions: {{
-          publish: {{ allow: ["{direct_get}", "{clock_sync}"] }}
+          publish: {{ allow: ["{direct_get}", "{clock_sync}", "{commands}"] }}
           subscribe: {{ allow: ["{edge_subjects}", "_INBOX.>"] }}
         }}
       }}
@@ -65,6 +68,7 @@ accounts {{
       {{ stream: {{ account: "CORE", subject: "{edge_subjects}" }} }}
       {{ service: {{ account: "CORE", subject: "{direct_get}" }} }}
       {{ service: {{ account: "CORE", subject: "{clock_sync}" }} }}
+      {{ service: {{ account: "CORE", subject: "{commands}" }} }}
     ]
   }}
 }}
@@ -144,4 +148,5 @@ class NatsConfig:
             edge_subjects=EDGE_SUBJECTS,
             direct_get=DIRECT_GET,
             clock_sync=CLOCK_SYNC,
+            commands=REVOCATION_COMMANDS,
         )

@@ -33,11 +33,13 @@ _DEAD: Final = REFUSALS | PARENT_REFUSALS | {"subject_token_expired", "too_many_
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Exchanged:
-    """What the client gets; ``expires_in`` is in seconds."""
+    """What the client gets; ``expires_in`` is in seconds. It speaks for ``sub`` to ``audience``."""
 
     token: str
     expires_in: int
     scopes: tuple[str, ...]
+    sub: str
+    audience: str
 
 
 class TokenExchange:
@@ -83,7 +85,7 @@ class TokenExchange:
         try:
             hand_back = target.pass_through and request.scopes is None
             if hand_back and audience in _aud(subject.token) and _holds(client, subject):
-                return await self._hand_back(client, subject, request.subject_token)
+                return await self._hand_back(client, subject, request.subject_token, audience)
             scopes = _granted(target, subject, request.scopes)
             minted = await self._minter.mint(
                 subject.subject,
@@ -99,15 +101,18 @@ class TokenExchange:
             if rejected.code not in _DEAD:
                 raise
             raise _subject_invalid() from None
-        return Exchanged(minted.token, minted.expires_in, scopes)
+        return Exchanged(minted.token, minted.expires_in, scopes, subject.subject, audience)
 
-    async def _hand_back(self, client: Client, subject: Verified, text: str) -> Exchanged:
+    async def _hand_back(
+        self, client: Client, subject: Verified, text: str, audience: str
+    ) -> Exchanged:
         """The subject token, if another one could be derived from it."""
         token = subject.token
         now = await self._minter.check_parent(
             subject.subject, client.client_id, subject.session_id, _derivation(client, token)
         )
-        return Exchanged(text, token.exp - now, tuple(sorted(subject.scopes)))
+        scopes = tuple(sorted(subject.scopes))
+        return Exchanged(text, token.exp - now, scopes, subject.subject, audience)
 
     def _subject(self, client: Client, rule: ClientRule, text: str) -> Verified:
         """A good token that was meant for the client, and in which nobody says otherwise."""

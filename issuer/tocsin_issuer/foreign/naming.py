@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 
 from tocsin_issuer.config import IssuerConfig
-from tocsin_issuer.core.key_life_cycle import with_foreign_issuers
+from tocsin_issuer.core.keyset_drafts import with_foreign_issuers
 from tocsin_issuer.keys.ceremony import IssuerFolder
 from tocsin_issuer.store.outbox import Outbox
 from tocsin_schemas import keyset as keysets

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from urllib.parse import unquote
 
 import grpc.aio  # type: ignore[import-untyped]
 
+from tocsin_issuer.audit_entry import OK, AuditEntry
 from tocsin_issuer.exchange.exchanger import TokenExchange
 from tocsin_issuer.exchange.request import TARGETS, ExchangeRequest, several_targets
 from tocsin_issuer.grpc.errors import refusal_of
 from tocsin_issuer.http.client_authentication import authenticate, invalid_client
 from tocsin_issuer.http.context import IssuerContext
+from tocsin_revocation_bus.clocks import wall_clock
 from tocsin_schemas.auth_v1.auth_pb2 import ExchangeTokenRequest, ExchangeTokenResponse
 from tocsin_schemas.auth_v1.auth_pb2_grpc import AuthServicer
 from tocsin_schemas.token_exchange import ACCESS_TOKEN_TYPE
@@ -28,24 +31,38 @@ class ExchangeServicer(AuthServicer):
         self, request: ExchangeTokenRequest, context: grpc.aio.ServicerContext
     ) -> ExchangeTokenResponse:
         """Trade a caller's token for one with a single audience (RFC 8693)."""
+        known: dict[str, str] = {}
         try:
             async with asyncio.timeout(self._context.config.grpc_timeout_s):
-                return await self._trade(request, context)
+                response = await self._trade(request, context, known)
+            self._enter(context, OK, known)
+            return response
         except Exception as error:
             refusal = refusal_of(error)
+        self._enter(context, refusal.code, known)
         await context.abort(refusal.status, refusal.details, refusal.metadata)
         raise AssertionError  # abort has raised
 
     async def _trade(
-        self, request: ExchangeTokenRequest, context: grpc.aio.ServicerContext
+        self,
+        request: ExchangeTokenRequest,
+        context: grpc.aio.ServicerContext,
+        known: dict[str, str],
     ) -> ExchangeTokenResponse:
+        """``known`` is what the audit log may be told; it is added to as more has been checked."""
         form = _form_of(request)
         client = await authenticate(
-            self._context, _authorization(context), form, peer.of_grpc(context)
+            self._context,
+            _authorization(context),
+            form,
+            peer.of_grpc(context),
+            _address(context.peer()),
         )
         if client is None:
             raise invalid_client()
+        known["client_id"] = client.client_id
         exchanged = await self._exchange.exchange(client, ExchangeRequest.from_form(form))
+        known |= {"actor": exchanged.sub, "target": exchanged.audience}
         return ExchangeTokenResponse(
             access_token=exchanged.token,
             issued_token_type=ACCESS_TOKEN_TYPE,
@@ -53,6 +70,18 @@ class ExchangeServicer(AuthServicer):
             expires_in=exchanged.expires_in,
             scope=" ".join(exchanged.scopes),
         )
+
+    def _enter(
+        self, context: grpc.aio.ServicerContext, outcome: str, known: dict[str, str]
+    ) -> None:
+        entry = AuditEntry(
+            time_ms=int(wall_clock() * 1000),
+            action="token.exchange",
+            outcome=outcome,
+            address=_address(context.peer()),
+            **known,  # type: ignore[arg-type]
+        )
+        self._context.audit_log.note(entry)
 
 
 def _form_of(request: ExchangeTokenRequest) -> dict[str, str]:
@@ -68,6 +97,12 @@ def _form_of(request: ExchangeTokenRequest) -> dict[str, str]:
             raise several_targets()
         form[field.name] = values[0]
     return {name: value for name, value in form.items() if value}
+
+
+def _address(peer_name: str) -> str:
+    """Of ``ipv4:127.0.0.1:50000`` or ``ipv6:%5B::1%5D:50000``; '' of a Unix socket."""
+    kind, _, rest = peer_name.partition(":")
+    return unquote(rest.rpartition(":")[0]).strip("[]") if kind in ("ipv4", "ipv6") else ""
 
 
 def _authorization(context: grpc.aio.ServicerContext) -> list[str]:

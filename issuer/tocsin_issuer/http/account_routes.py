@@ -6,54 +6,45 @@ permission that they lack themselves, and takes over none that has one.
 
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final
 
 import orjson
 from fastapi import APIRouter, Path, Query, Request
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse
 
+from tocsin_issuer.http.admin_calls import ADMINISTRATIVE
+from tocsin_issuer.http.admin_route import admin_router, operator_of
 from tocsin_issuer.http.answers import (
     ClientPage,
-    CommitAnswer,
     MadeClient,
     NamedClient,
     NamedUser,
     RenewedSecret,
     UserPage,
 )
-from tocsin_issuer.http.bearer import require_operator
+from tocsin_issuer.http.audited import about
 from tocsin_issuer.http.commit import commit_answer
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.http.documented import OPERATOR, commits, documented
 from tocsin_issuer.http.errors import InsufficientScope
-from tocsin_issuer.http.strict_body import StrictJsonRoute
 from tocsin_issuer.store.account_endings import AccountEndings
-from tocsin_issuer.store.account_list import AccountList
+from tocsin_issuer.store.account_list import AccountList, AccountPage
 from tocsin_issuer.store.passwords import MAX_PASSWORD_LENGTH
 from tocsin_issuer.store.users import MAX_NAME_LENGTH, UserStore
 from tocsin_issuer.tls.certificate_name import KINDS, CertificateName
 from tocsin_issuer.tls.certificate_name import MAX_LENGTH as MAX_CERTIFICATE_NAME
 from tocsin_schemas.errors import RequestRejected
 
-ADMINISTRATIVE: Final = frozenset(
-    f"{what}:{verb}"
-    for what in ("users", "clients", "keys", "revocations", "issuers", "policy", "audit")
-    for verb in ("read", "write")
-) | {"tokens:introspect", "tokens:exchange"}
-
 _UNKNOWN: Final = (404, 429)  # or ended too often within a second
 
 Id = Annotated[str, Path(min_length=1, max_length=255)]
 Limit = Annotated[int, Query(ge=1, le=200)]
-After = Annotated[str, Query(max_length=255)]
+Cursor = Annotated[str, Query(max_length=255)]
 Name = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[!-~]+$")]
 Names = Annotated[tuple[Name, ...], Field(max_length=64, strict=False)]
 CertificateText = Annotated[str, Field(min_length=1, max_length=MAX_CERTIFICATE_NAME)]
 Password = Annotated[str, Field(min_length=1, max_length=MAX_PASSWORD_LENGTH, repr=False)]
-AuthMethod = Literal["client_secret_basic", "private_key_jwt"]
-_BY_DEFAULT: Final = "client_secret_basic"
-_WITH_KEYS: Final = "private_key_jwt"
 
 
 class _Body(BaseModel):
@@ -78,14 +69,14 @@ class NewPassword(_Body):
 class NewClient(_Body):
     """A confidential client and what it may ask for; names as in RFC 7591 section 2.
 
-    With ``private_key_jwt`` its public keys come along, by value: none are ever fetched. With one
-    of the names of RFC 8705 section 2.1.2 it authenticates by a certificate that carries it.
+    With ``jwks``, its public keys by value, it signs assertions (``private_key_jwt``); none are
+    ever fetched. With one of the names of RFC 8705 section 2.1.2 it authenticates by a certificate
+    that carries it. With neither it gets a secret.
     """
 
     client_id: Name
     audiences: Annotated[Names, Field(min_length=1)]
     scopes: Names = ()
-    token_endpoint_auth_method: AuthMethod = _BY_DEFAULT
     jwks: dict[str, Any] | None = None
     tls_client_auth_subject_dn: CertificateText | None = None
     tls_client_auth_san_dns: CertificateText | None = None
@@ -97,41 +88,43 @@ class NewClient(_Body):
         """The name that its certificate must carry.
 
         Raises:
-            RequestRejected: ``client_certificate_name`` for a malformed one, or for two.
+            RequestRejected: ``client_certificate_name`` for a malformed one, for two, or for one
+                beside keys.
         """
         found = [
             CertificateName.parse(kind, text)
             for kind in KINDS
             if (text := getattr(self, f"tls_client_auth_{kind}")) is not None
         ]
-        if len(found) > 1:
-            raise RequestRejected("client_certificate_name", "a certificate has one name to carry")
+        if len(found) > 1 or (found and self.jwks is not None):
+            text = "a client shows one certificate name, or has keys"
+            raise RequestRejected("client_certificate_name", text)
         return found[0] if found else None
 
-    @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        if (self.jwks is not None) != (self.token_endpoint_auth_method == _WITH_KEYS):
-            raise ValueError("jwks and private_key_jwt go together")
-        return self
+
+class NewKeys(_Body):
+    """A client's public keys in place of its secret, or of the keys before (RFC 7517)."""
+
+    jwks: dict[str, Any]
 
 
 def account_router(
     context: IssuerContext, users: UserStore, accounts: AccountEndings, listed: AccountList
 ) -> APIRouter:
     """``users:read`` and ``clients:read`` look, ``users:write`` and ``clients:write`` change."""
-    router = APIRouter(prefix="/admin", route_class=StrictJsonRoute)
+    router = admin_router(context)
 
     @router.get("/users", **documented(UserPage, caller=OPERATOR))
-    async def list_users(request: Request, limit: Limit = 100, after: After = "") -> JSONResponse:
+    async def list_users(limit: Limit = 100, cursor: Cursor = "") -> JSONResponse:
         """A page of users, by sub."""
-        require_operator(context, request, "users:read")
-        return JSONResponse({"users": [asdict(one) for one in await listed.users(limit, after)]})
+        return _page("users", await listed.users(limit, cursor))
 
     @router.post("/users", **documented(NamedUser, 201, caller=OPERATOR, errors=(409,)))
     async def create_user(body: NewUser, request: Request) -> JSONResponse:
         """Create a user."""
-        _may_grant(require_operator(context, request, "users:write").permissions, body.perms)
+        _may_grant(request, body.perms)
         sub = await users.create(body.username, body.password, role=body.role, perms=body.perms)
+        about(target=sub)
         return JSONResponse({"sub": sub}, 201)
 
     @router.post(
@@ -143,19 +136,18 @@ def account_router(
         await _user_within(request, sub)
         return await commit_answer(context, await accounts.change_password(sub, body.password))
 
-    @router.post(
-        "/users/{sub}/{what}",
-        **commits(CommitAnswer | NamedUser, caller=OPERATOR, errors=_UNKNOWN),
-    )
-    async def switch_user(
-        sub: Id, what: Literal["disable", "enable"], request: Request
-    ) -> JSONResponse:
-        """Disable a user and end everything of theirs; or let them log in again."""
+    @router.post("/users/{sub}/disable", **commits(caller=OPERATOR, errors=_UNKNOWN))
+    async def disable_user(sub: Id, request: Request) -> JSONResponse:
+        """Disable a user, and end everything of theirs."""
         await _user_within(request, sub)
-        if what == "enable":
-            await users.set_disabled(sub, False)
-            return JSONResponse({"sub": sub})
         return await commit_answer(context, await accounts.disable_user(sub))
+
+    @router.post("/users/{sub}/enable", **documented(NamedUser, caller=OPERATOR, errors=(404,)))
+    async def enable_user(sub: Id, request: Request) -> JSONResponse:
+        """Let a user log in again."""
+        await _user_within(request, sub)
+        await users.set_disabled(sub, False)
+        return JSONResponse({"sub": sub})
 
     @router.delete("/users/{sub}", **commits(caller=OPERATOR, errors=_UNKNOWN))
     async def delete_user(sub: Id, request: Request) -> JSONResponse:
@@ -164,29 +156,24 @@ def account_router(
         return await commit_answer(context, await accounts.delete_user(sub))
 
     @router.get("/clients", **documented(ClientPage, caller=OPERATOR))
-    async def list_clients(request: Request, limit: Limit = 100, after: After = "") -> JSONResponse:
+    async def list_clients(limit: Limit = 100, cursor: Cursor = "") -> JSONResponse:
         """A page of clients, by id."""
-        require_operator(context, request, "clients:read")
-        page = [asdict(one) for one in await listed.clients(limit, after)]
-        return JSONResponse({"clients": page})
+        return _page("clients", await listed.clients(limit, cursor))
 
     @router.post("/clients", **documented(MadeClient, 201, caller=OPERATOR, errors=(409,)))
     async def create_client(body: NewClient, request: Request) -> JSONResponse:
-        """Create a client. Its secret, if it gets one, is shown this once."""
-        _may_grant(require_operator(context, request, "clients:write").permissions, body.scopes)
+        """Create a client. Its secret, where it has one, is shown this once."""
+        _may_grant(request, body.scopes)
         what = (body.client_id, body.audiences, body.scopes)
+        made = {"client_id": body.client_id}
         name = body.certificate_name()
         if name is not None:
             await context.clients.create_with_certificate(*what, name=name)
-            return JSONResponse({"client_id": body.client_id}, 201)
-        made = {
-            "client_id": body.client_id,
-            "token_endpoint_auth_method": body.token_endpoint_auth_method,
-        }
-        if body.jwks is None:
-            made["client_secret"] = await context.clients.create(*what)
-        else:
+        elif body.jwks is not None:
             await context.clients.create_with_keys(*what, jwks=body.jwks)
+        else:
+            made["client_secret"] = await context.clients.create(*what)
+        about(target=body.client_id)
         return JSONResponse(made, 201)
 
     @router.post(
@@ -194,46 +181,71 @@ def account_router(
         **commits(RenewedSecret, caller=OPERATOR, errors=_UNKNOWN),
     )
     async def rotate_secret(client_id: Id, request: Request) -> JSONResponse:
-        """Replace a client's secret, and end all that was got with the old one."""
+        """Replace a client's secret, or its keys, by a new secret, and end all that was got with
+        the old ones.
+        """
         await _client_within(request, client_id)
         secret, emission = await accounts.rotate_client_secret(client_id)
         answer = await commit_answer(context, emission)
         members = orjson.loads(bytes(answer.body)) | {"client_secret": secret}
         return JSONResponse(members, answer.status_code)
 
-    @router.post(
-        "/clients/{client_id}/{what}",
-        **commits(CommitAnswer | NamedClient, caller=OPERATOR, errors=_UNKNOWN),
+    @router.put(
+        "/clients/{client_id}/keys",
+        **commits(caller=OPERATOR, errors=_UNKNOWN),
     )
-    async def switch_client(
-        client_id: Id, what: Literal["disable", "enable"], request: Request
-    ) -> JSONResponse:
-        """Disable a client and end everything of it; or let it ask for tokens again."""
+    async def replace_keys(client_id: Id, body: NewKeys, request: Request) -> JSONResponse:
+        """Replace a client's keys, or its secret, by keys, and end all that was got with the old
+        ones.
+        """
         await _client_within(request, client_id)
-        if what == "enable":
-            await context.clients.set_disabled(client_id, False)
-            return JSONResponse({"client_id": client_id})
+        return await commit_answer(
+            context, await accounts.replace_client_keys(client_id, body.jwks)
+        )
+
+    @router.post("/clients/{client_id}/disable", **commits(caller=OPERATOR, errors=_UNKNOWN))
+    async def disable_client(client_id: Id, request: Request) -> JSONResponse:
+        """Disable a client, and end everything of it."""
+        await _client_within(request, client_id)
         return await commit_answer(context, await accounts.disable_client(client_id))
 
+    @router.post(
+        "/clients/{client_id}/enable",
+        **documented(NamedClient, caller=OPERATOR, errors=(404,)),
+    )
+    async def enable_client(client_id: Id, request: Request) -> JSONResponse:
+        """Let a client ask for tokens again."""
+        await _client_within(request, client_id)
+        await context.clients.set_disabled(client_id, False)
+        return JSONResponse({"client_id": client_id})
+
     async def _user_within(request: Request, sub: str) -> None:
-        held = require_operator(context, request, "users:write").permissions
         user = await listed.user(sub)
         if user is None:
             raise RequestRejected("user_unknown", "there is no such user", status=404)
-        _may_grant(held, user.perms)
+        about(target=sub)
+        _may_grant(request, user.perms)
 
     async def _client_within(request: Request, client_id: str) -> None:
-        held = require_operator(context, request, "clients:write").permissions
         client = await listed.client(client_id)
         if client is None:
             raise RequestRejected("client_unknown", "there is no such client", status=404)
-        _may_grant(held, client.scopes)
+        about(target=client_id)
+        _may_grant(request, client.scopes)
 
     return router
 
 
-def _may_grant(held: frozenset[str], wanted: Iterable[str]) -> None:
+def _page(name: str, page: AccountPage[Any]) -> JSONResponse:
+    body: dict[str, Any] = {name: [asdict(one) for one in page.accounts]}
+    if page.cursor:
+        body["cursor"] = page.cursor
+    return JSONResponse(body)
+
+
+def _may_grant(request: Request, wanted: Iterable[str]) -> None:
     """Raises ``InsufficientScope`` for an administrative permission that the operator lacks."""
+    held = operator_of(request).permissions
     for permission in wanted:
         if permission in ADMINISTRATIVE and permission not in held:
             raise InsufficientScope(permission)

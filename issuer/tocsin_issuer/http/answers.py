@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from tocsin_issuer.audit_entry import AuditEntry
+from tocsin_issuer.revoking.live_counts import Count
 from tocsin_issuer.store.account_list import ListedClient, ListedUser
 
 
@@ -28,6 +30,30 @@ class CommitAnswer(BaseModel):
 
     event_id: str | None
     status: Literal["committed", "pending"]
+
+
+class DryRun(BaseModel):
+    """What a revocation would hit; null is what nobody can know."""
+
+    status: Literal["dry-run"]
+    sessions: Count
+    clients: Count
+    tokens: Count
+
+
+class BulkLine(BaseModel):
+    """A line of the answer: a bad line of the request and why, or how far it is. ``status`` is in
+    the last one, with the number of the last line that has been dealt with.
+    """
+
+    line: int | None = None
+    code: str | None = None
+    lines: int | None = None
+    accepted: int | None = None
+    expired: int | None = None
+    refused: int | None = None
+    status: Literal["committed", "pending", "stopped"] | None = None
+    through: int | None = None
 
 
 class _Token(BaseModel):
@@ -99,27 +125,72 @@ class SessionPage(BaseModel):
     cursor: str = ""
 
 
+class KeysetDates(BaseModel):
+    """The keyset in force."""
+
+    version: int
+    expires_at: int
+
+
 class TokenKey(BaseModel):
-    """Phase and dates of a token key."""
+    """Phase and dates of a token key; ``held`` where its private half is here."""
 
     kid: str
     alg: str
     phase: str
     usable_from: int | None
+    turn_ends: int
     sign_until: int
     verify_until: int
+    held: bool
+
+
+class LedgerKey(BaseModel):
+    """A key that signs the ledger."""
+
+    kid: str
+    alg: str
+    revoked: bool
+    sign_until: int
+    held: bool
+
+
+class KeyNotice(BaseModel):
+    """What an operator must hear of before it happens."""
+
+    code: str
+    kid: str
+    at: int
+    urgent: bool
 
 
 class KeyList(BaseModel):
-    """The token keys."""
+    """The keys, in the order of their turns."""
 
+    keyset: KeysetDates
     keys: list[TokenKey]
+    ledger_keys: list[LedgerKey]
+    notices: list[KeyNotice]
 
 
 class ChosenKey(BaseModel):
     """The key that signs from now on."""
 
     kid: str
+
+
+class DraftedKeyset(BaseModel):
+    """A keyset for the roots to sign, and the signed one that it follows."""
+
+    keyset: dict[str, Any]
+    replaces: dict[str, Any] | None
+
+
+class CommittedKeyset(BaseModel):
+    """The keyset is in the ledger."""
+
+    event_id: str
+    status: Literal["committed"]
 
 
 class IssuerList(BaseModel):
@@ -142,15 +213,17 @@ class PolicyInForce(BaseModel):
 
 
 class UserPage(BaseModel):
-    """Users by sub."""
+    """Users by sub; ``cursor`` as in sessions."""
 
     users: list[ListedUser]
+    cursor: str = ""
 
 
 class ClientPage(BaseModel):
-    """Clients by id."""
+    """Clients by id; ``cursor`` as in sessions."""
 
     clients: list[ListedClient]
+    cursor: str = ""
 
 
 class NamedUser(BaseModel):
@@ -168,7 +241,6 @@ class NamedClient(BaseModel):
 class MadeClient(NamedClient):
     """A client that was made; its secret is shown this once, if it has one."""
 
-    token_endpoint_auth_method: str | None = None
     client_secret: str | None = None
 
 
@@ -176,3 +248,18 @@ class RenewedSecret(CommitAnswer):
     """The new secret is shown this once; the event ends what was got with the old one."""
 
     client_secret: str
+
+
+class AuditLogPage(BaseModel):
+    """Entries, newest first, each without what is not known of it."""
+
+    entries: list[AuditEntry]
+    cursor: str = ""
+
+
+class AsyncApiDocument(BaseModel):
+    """What is offered on the bus."""
+
+    model_config = ConfigDict(extra="allow")
+
+    asyncapi: str

@@ -13,8 +13,15 @@ from tocsin_issuer.http.request_log import RequestLog
 from tocsin_issuer.http.security_headers import SecurityHeaders
 
 
-def create_app(title: str, context: IssuerContext, routers: list[APIRouter]) -> FastAPI:
-    """An application with our errors, limits and headers, and no pages of its own."""
+def create_app(
+    title: str,
+    context: IssuerContext,
+    routers: list[APIRouter],
+    streamed: frozenset[str] = frozenset(),
+) -> FastAPI:
+    """An application with our errors, limits and headers, and no pages of its own. The routes at
+    ``streamed`` limit their bodies themselves.
+    """
     app = DocumentedApp(title=title, docs_url=None, redoc_url=None)
     errors.install(app)
     for router in (*routers, _health(context)):
@@ -23,6 +30,7 @@ def create_app(title: str, context: IssuerContext, routers: list[APIRouter]) -> 
         BodyLimit,
         max_bytes=context.config.max_body_bytes,
         timeout_s=context.config.body_timeout_s,
+        streamed=streamed,
     )
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestLog)

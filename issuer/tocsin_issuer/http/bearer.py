@@ -1,9 +1,8 @@
-"""The bearer token of a request (RFC 6750 section 2.1), and what it permits."""
+"""The bearer token of a request (RFC 6750 section 2.1)."""
 
 from fastapi import Request
 
 from tocsin_issuer.http.context import IssuerContext
-from tocsin_issuer.http.errors import InsufficientScope
 from tocsin_schemas.errors import RequestRejected
 from tocsin_verifier_agent.adapters import peer
 from tocsin_verifier_agent.core.verified import Verified
@@ -30,17 +29,3 @@ def verified_owner(context: IssuerContext, request: Request) -> Verified:
         TokenRejected: 401.
     """
     return context.verify_own(bearer_token(request), peer.of_scope(request.scope))
-
-
-def require_operator(context: IssuerContext, request: Request, permission: str) -> Verified:
-    """The operator, whose token is good as of now and carries the permission.
-
-    Raises:
-        RequestRejected: ``token_missing`` (401) or ``insufficient_scope`` (403).
-        TokenRejected: 401.
-        AgentStale: 503: a revoked operator's token must not work because we are cut off.
-    """
-    verified = context.verify_admin(bearer_token(request), peer.of_scope(request.scope))
-    if permission not in verified.permissions:
-        raise InsufficientScope(permission)
-    return verified

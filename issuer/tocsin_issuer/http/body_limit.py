@@ -11,16 +11,26 @@ _CLOSE: Final = {"Connection": "close"}  # what is left of the body is not waite
 
 
 class BodyLimit:
-    """Answers 413 above ``max_bytes``, and 408 where the body takes longer than ``timeout_s``."""
+    """Answers 413 above ``max_bytes``, and 408 where the body takes longer than ``timeout_s``.
+    The routes at ``streamed`` read their bodies themselves, with limits of their own.
+    """
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int, timeout_s: float) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        max_bytes: int,
+        timeout_s: float,
+        streamed: frozenset[str] = frozenset(),
+    ) -> None:
         self._app = app
         self._max_bytes = max_bytes
         self._timeout_s = timeout_s
+        self._streamed = streamed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["path"] in self._streamed:
             await self._app(scope, receive, send)
             return
         if self._announced(scope) > self._max_bytes:

@@ -11,6 +11,7 @@ from urllib.parse import unquote_plus
 
 from fastapi import Request
 
+from tocsin_issuer.http.audited import about
 from tocsin_issuer.http.client_address import client_address, source_of
 from tocsin_issuer.http.client_assertion import (
     ASSERTION_TYPE,
@@ -43,19 +44,14 @@ INTERNAL_ENDPOINTS: Final = ("/oauth/token", "/oauth/revoke", "/oauth/introspect
 async def authenticate_client(
     context: IssuerContext, request: Request, form: dict[str, str]
 ) -> Client | None:
-    """The client that a request over HTTP comes from, as :func:`authenticate`.
-
-    Raises:
-        Throttled: in place of ``invalid_client``, after too many of them.
-    """
-    authorization = request.headers.getlist("authorization")
-    try:
-        return await authenticate(context, authorization, form, peer.of_scope(request.scope))
-    except RequestRejected as rejected:
-        if rejected.code == "invalid_client":
-            address = client_address(request, context.config)
-            await context.throttle.client_failed(source_of(address))
-        raise
+    """The client that a request over HTTP comes from, as :func:`authenticate`."""
+    return await authenticate(
+        context,
+        request.headers.getlist("authorization"),
+        form,
+        peer.of_scope(request.scope),
+        client_address(request, context.config),
+    )
 
 
 async def authenticate(
@@ -63,24 +59,23 @@ async def authenticate(
     authorization: list[str],
     form: dict[str, str],
     certificate: bytes | None,
+    address: str,
 ) -> Client | None:
     """The client that a request comes from; None where it shows no credentials at all.
 
     ``authorization`` holds the values of all headers of that name, ``certificate`` is the one that
-    the connection has shown, in DER.
+    the connection has shown, in DER, and ``address`` where it comes from.
 
     Raises:
         RequestRejected: ``invalid_client`` (401) or ``invalid_request``.
+        Throttled: in place of ``invalid_client``, after too many of them from one source.
     """
-    if "client_assertion" in form or "client_assertion_type" in form:
-        return await _by_assertion(context, authorization, form)
-    credentials = _credentials(authorization, form)
-    if credentials is None:
-        return await _by_certificate(context, certificate, form)
-    client = await context.clients.authenticate(*credentials)
-    if client is None:
-        raise invalid_client()
-    return client
+    try:
+        return await _identify(context, authorization, form, certificate)
+    except RequestRejected as rejected:
+        if rejected.code == "invalid_client":
+            await context.throttle.client_failed(source_of(address))
+        raise
 
 
 def invalid_client() -> RequestRejected:
@@ -98,6 +93,24 @@ def assertion_audiences(context: IssuerContext) -> frozenset[str]:
     if config.internal_url is not None:
         names |= {f"{config.internal_url.rstrip('/')}{path}" for path in INTERNAL_ENDPOINTS}
     return frozenset(names)
+
+
+async def _identify(
+    context: IssuerContext,
+    authorization: list[str],
+    form: dict[str, str],
+    certificate: bytes | None,
+) -> Client | None:
+    if "client_assertion" in form or "client_assertion_type" in form:
+        return await _by_assertion(context, authorization, form)
+    credentials = _credentials(authorization, form)
+    if credentials is None:
+        return await _by_certificate(context, certificate, form)
+    client = await context.clients.authenticate(*credentials)
+    if client is None:
+        raise invalid_client()
+    about(client_id=client.client_id)
+    return client
 
 
 async def _by_certificate(
@@ -140,6 +153,7 @@ async def _by_assertion(
     remembered_s = int(assertion.exp - now) + 2 * LEEWAY_S
     if not await context.clients.use_assertion(client_id, assertion.jti, remembered_s):
         raise invalid_client()
+    about(client_id=client.client_id)
     return client
 
 

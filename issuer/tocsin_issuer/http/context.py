@@ -6,6 +6,9 @@ from typing import Any, Protocol
 
 from tocsin_issuer.config import IssuerConfig
 from tocsin_issuer.minting import TokenMinter
+from tocsin_issuer.revoking.live_counts import LiveCounts
+from tocsin_issuer.revoking.revoker import Revoker
+from tocsin_issuer.store.audit_log import AuditLog
 from tocsin_issuer.store.clients import ClientStore
 from tocsin_issuer.store.cutoffs import Cutoffs
 from tocsin_issuer.store.outbox import Emission, Outbox
@@ -28,8 +31,8 @@ class KeyAdministration(Protocol):
         """The same as PEM, one after the other."""
         ...
 
-    def describe(self) -> list[dict[str, Any]]:
-        """Phases and dates."""
+    def describe(self) -> dict[str, Any]:
+        """Phases and dates, and what is to be noticed."""
         ...
 
     async def rotate(self) -> str:
@@ -60,8 +63,11 @@ class IssuerContext:
     sessions: SessionStore
     revocations: Revocations
     cutoffs: Cutoffs
+    revoker: Revoker
+    live_counts: LiveCounts
     minter: TokenMinter
     outbox: Outbox
+    audit_log: AuditLog
     keys: KeyAdministration
     verify_admin: Callable[[str, Certificate], Verified]
     verify_any: Callable[[str], Verified]

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from fastapi import FastAPI
+from msgspec import Struct
+from msgspec.json import schema_components
 from pydantic import BaseModel
 from starlette.responses import Response
 
@@ -55,6 +57,7 @@ def documented(
     caller: Caller,
     errors: Iterable[int] = (),
     form: type[BaseModel] | None = None,
+    body: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Arguments for a route's decorator.
 
@@ -64,6 +67,7 @@ def documented(
         caller: who may call.
         errors: refusals that neither the caller nor the body explains.
         form: the parameters, of a route that reads a form by itself.
+        body: schemas by content type, of a route that reads another body by itself.
     """
     first, *others = statuses or (200,)
     responses: dict[int | str, dict[str, Any]] = {
@@ -73,7 +77,9 @@ def documented(
         responses.setdefault(status, _refusal(status))
     extra: dict[str, Any] = {"security": [dict(one) for one in caller.security]}
     if form is not None:
-        content = {FORM: {"schema": form.model_json_schema()}}
+        body = {FORM: form.model_json_schema()}
+    if body is not None:
+        content = {media: {"schema": dict(schema)} for media, schema in body.items()}
         extra["requestBody"] = {"required": True, "content": content}
     return {"status_code": first, "responses": responses, "openapi_extra": extra}
 
@@ -90,6 +96,21 @@ def other_media(media_type: str, schema: Mapping[str, Any]) -> dict[str, Any]:
         "responses": {200: {"content": {media_type: {"schema": dict(schema)}}}},
         "openapi_extra": {"security": []},
     }
+
+
+def schema_of(struct: type[Struct]) -> dict[str, Any]:
+    """The JSON schema of a struct, with others of which it is made in their places."""
+    (reference,), schemas = schema_components((struct,), ref_template="{name}")
+
+    def in_place(part: Any) -> Any:
+        if isinstance(part, dict):
+            if "$ref" in part:
+                return in_place(schemas[part["$ref"]])
+            return {name: in_place(member) for name, member in part.items()}
+        return [in_place(one) for one in part] if isinstance(part, list) else part
+
+    schema: dict[str, Any] = in_place(reference)
+    return schema
 
 
 class DocumentedApp(FastAPI):

@@ -9,6 +9,8 @@ from tocsin_issuer.exchange.exchanger import TokenExchange
 from tocsin_issuer.exchange.policy import ExchangePolicy
 from tocsin_issuer.exchange.request import TARGETS, ExchangeRequest, several_targets
 from tocsin_issuer.http.answers import ExchangedToken
+from tocsin_issuer.http.audited import about
+from tocsin_issuer.http.audited_route import audited_route
 from tocsin_issuer.http.client_authentication import authenticate_client, invalid_client
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.http.documented import CLIENT, documented
@@ -31,8 +33,9 @@ def token_exchange(context: IssuerContext, policy: Callable[[], ExchangePolicy])
 
 
 def exchange_router(context: IssuerContext, exchange: TokenExchange) -> APIRouter:
-    """The endpoint."""
-    router = APIRouter()
+    """The endpoint. Of several targets in one request none is chosen: they are refused."""
+    actions = {"/oauth/token": "token.exchange"}
+    router = APIRouter(route_class=audited_route(context, actions))
 
     @router.post("/oauth/token", **documented(ExchangedToken, caller=CLIENT, form=ExchangeForm))
     async def token(request: Request) -> JSONResponse:
@@ -46,6 +49,7 @@ def exchange_router(context: IssuerContext, exchange: TokenExchange) -> APIRoute
         if client is None:
             raise invalid_client()
         exchanged = await exchange.exchange(client, ExchangeRequest.from_form(form))
+        about(actor=exchanged.sub, target=exchanged.audience)
         return JSONResponse(
             {
                 "access_token": exchanged.token,

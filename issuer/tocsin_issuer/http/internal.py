@@ -6,6 +6,8 @@ from fastapi import FastAPI
 
 from tocsin_issuer.exchange.policy import NOTHING_ALLOWED, ExchangePolicy
 from tocsin_issuer.http.application import create_app
+from tocsin_issuer.http.audit_routes import audit_router
+from tocsin_issuer.http.bulk_routes import BULK_PATH, bulk_router
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.http.exchange_endpoint import exchange_router, token_exchange
 from tocsin_issuer.http.introspection_endpoint import introspection_router
@@ -19,16 +21,17 @@ def create_internal_app(
     context: IssuerContext,
     exchange_policy: Callable[[], ExchangePolicy] = lambda: NOTHING_ALLOWED,
 ) -> FastAPI:
-    """Revocations and keys, by permission; RFC 7009, 7662 and 8693 for clients; health.
-
-    ``exchange_policy`` is asked at each exchange.
+    """Revocations, keys and the audit log, by permission; RFC 7009, 7662 and 8693 for clients;
+    health. ``exchange_policy`` is asked at each exchange.
     """
     routers = [
         revocation_router(context),
+        bulk_router(context),
         key_router(context),
+        audit_router(context),
         introspection_router(context),
         revocation_endpoint_router(context),
         exchange_router(context, token_exchange(context, exchange_policy)),
         internal_metadata_router(context),
     ]
-    return create_app("Tocsin issuer, internal", context, routers)
+    return create_app("Tocsin issuer, internal", context, routers, frozenset({BULK_PATH}))

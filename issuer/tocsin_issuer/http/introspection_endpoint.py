@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 
 from tocsin_issuer.http.answers import Introspection
+from tocsin_issuer.http.audited_route import audited_route
 from tocsin_issuer.http.client_authentication import authenticate_client, invalid_client
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.http.documented import CLIENT, documented
@@ -20,7 +21,8 @@ PERMISSION: Final = "tokens:introspect"
 
 def introspection_router(context: IssuerContext) -> APIRouter:
     """The endpoint; ``token_type_hint`` is not needed, since access tokens alone are known here."""
-    router = APIRouter()
+    actions = {"/oauth/introspect": "token.introspect"}
+    router = APIRouter(route_class=audited_route(context, actions, silent=True))
 
     @router.post(
         "/oauth/introspect",

@@ -9,6 +9,8 @@ from starlette.responses import JSONResponse
 
 from tocsin_issuer.endings import LOGOUT, LOGOUT_ALL, LOGOUT_OF_TOKEN
 from tocsin_issuer.http.answers import SessionTokens
+from tocsin_issuer.http.audited import about
+from tocsin_issuer.http.audited_route import audited_route
 from tocsin_issuer.http.bearer import verified_owner
 from tocsin_issuer.http.client_address import client_address, source_of
 from tocsin_issuer.http.commit import commit_answer
@@ -52,7 +54,9 @@ class LoginRequest(BaseModel):
 
 def login_router(context: IssuerContext) -> APIRouter:
     """``/v1/login``, ``/v1/logout`` and ``/v1/logout-all``."""
-    router = APIRouter(prefix="/v1", route_class=StrictJsonRoute)
+    actions = {"/v1/login": "login", "/v1/logout": "logout", "/v1/logout-all": "logout-all"}
+    route_class = audited_route(context, actions, StrictJsonRoute)
+    router = APIRouter(prefix="/v1", route_class=route_class)
     config = context.config
 
     @router.post("/login", **documented(SessionTokens, caller=ANYBODY, errors=(401, 429, 503)))
@@ -68,8 +72,10 @@ def login_router(context: IssuerContext) -> APIRouter:
         except RequestRejected:  # we are busy
             await context.throttle.withdraw(attempt)
             raise
-        if user is None:
+        if user is None:  # a name that nobody has may be a password in the wrong field
+            about(actor=await context.users.sub_of(body.username) or "")
             raise _refused()
+        about(actor=user.sub, client_id=config.login_client_id)
         await context.throttle.succeeded(attempt)
         try:
             session = await context.sessions.create(
@@ -81,6 +87,7 @@ def login_router(context: IssuerContext) -> APIRouter:
                 address=address,
                 user_agent=request.headers.get("user-agent"),
             )
+            about(target=session.sid)
             return await token_answer(context, session, user)
         except RequestRejected as rejected:
             if rejected.code not in REFUSALS:
@@ -91,6 +98,7 @@ def login_router(context: IssuerContext) -> APIRouter:
     async def logout(request: Request) -> JSONResponse:
         """End the session of the token, or revoke the token where it has no session."""
         claims = verified_owner(context, request).claims
+        about(actor=claims["sub"], target=claims.get("sid", claims["jti"]))
         if "sid" in claims:
             emission = await context.revocations.revoke_sessions(
                 [claims["sid"]], LOGOUT.reason, LOGOUT.initiator, bound_s=context.bound_s()
@@ -107,6 +115,7 @@ def login_router(context: IssuerContext) -> APIRouter:
     async def logout_all(request: Request) -> JSONResponse:
         """End every session of the token's subject, and revoke every token of theirs so far."""
         verified = verified_owner(context, request)
+        about(actor=verified.subject)
         emission = await context.cutoffs.subject(
             verified.subject, LOGOUT_ALL.reason, LOGOUT_ALL.initiator
         )

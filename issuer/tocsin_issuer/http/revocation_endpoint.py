@@ -11,6 +11,7 @@ from typing import Final
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
+from tocsin_issuer.http.audited_route import audited_route
 from tocsin_issuer.http.client_authentication import authenticate_client, invalid_client
 from tocsin_issuer.http.commit import commit_answer
 from tocsin_issuer.http.context import IssuerContext
@@ -33,7 +34,8 @@ MAX_WAITING: Final = 512
 
 def revocation_endpoint_router(context: IssuerContext) -> APIRouter:
     """The endpoint. ``token_type_hint`` is not needed: the two kinds of token look different."""
-    router = APIRouter()
+    actions = {"/oauth/revoke": "token.revoke"}
+    router = APIRouter(route_class=audited_route(context, actions))
 
     @router.post("/oauth/revoke", **commits(caller=CLIENT, form=TokenOnlyForm))
     async def revoke(request: Request) -> Response:

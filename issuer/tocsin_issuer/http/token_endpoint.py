@@ -4,6 +4,8 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 
 from tocsin_issuer.http.answers import ClientToken, SessionTokens
+from tocsin_issuer.http.audited import about, entered
+from tocsin_issuer.http.audited_route import audited_route
 from tocsin_issuer.http.client_authentication import authenticate_client, invalid_client
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.http.documented import CLIENT, documented
@@ -17,8 +19,11 @@ from tocsin_schemas.errors import RequestRejected
 
 
 def token_router(context: IssuerContext) -> APIRouter:
-    """``/oauth/token``."""
-    router = APIRouter()
+    """``/oauth/token``. A client that logs in is entered into the audit log, as a user's login is;
+    of a refresh, which every session needs every few minutes, only a refusal is.
+    """
+    actions = {"/oauth/token": "token"}
+    router = APIRouter(route_class=audited_route(context, actions, silent=True))
 
     @router.post(
         "/oauth/token", **documented(SessionTokens | ClientToken, caller=CLIENT, form=TokenForm)
@@ -29,10 +34,13 @@ def token_router(context: IssuerContext) -> APIRouter:
         client = await authenticate_client(context, request, form)
         match form.get("grant_type"):
             case "refresh_token":
+                about(action="token.refresh")
                 return await _refresh(context, form, client)
             case "client_credentials":
+                about(action="token.client")
                 if client is None:
                     raise invalid_client()
+                entered()
                 return await _client_token(context, form, client)
             case None:
                 raise RequestRejected("invalid_request", "grant_type is missing")

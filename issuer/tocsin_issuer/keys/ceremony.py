@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
+from msgspec import structs
 
+from tocsin_issuer.core import keyset_drafts
 from tocsin_issuer.data_dir import DataDir
-from tocsin_issuer.keys.key_store import KeyStore, key_encryption_key
+from tocsin_issuer.keys import draft
+from tocsin_issuer.keys.draft import KeysetDraft
+from tocsin_issuer.keys.key_store import KeyStore, key_encryption_key, next_key_encryption_key
 from tocsin_issuer.keys.signer import PrivateKeySigner, generate
 from tocsin_schemas import keyset as keysets
 from tocsin_schemas.claims import EXP_LEEWAY_S
@@ -19,6 +24,7 @@ from tocsin_schemas.keyset import MAX_KEYSET_LIFE_S, Keyset, KeysetKey, Policy, 
 from tocsin_schemas.signed_document import SignedDocument
 
 KEYSET_NAME = "keyset.json"
+FIRST_NAME = "first-keyset.json"
 LEDGER_ALG = "RS256"  # a thousand agents verify each record, and RSA verifies fastest
 
 
@@ -45,10 +51,11 @@ class IssuerFolder:
         root.acquire()
         try:
             kek = key_encryption_key(root, create=create)
+            following = next_key_encryption_key(root)
             folders = [DataDir(path / "keys"), DataDir(path / "roots")]
             for folder in folders:
                 folder.path.mkdir(mode=0o700, exist_ok=True)
-            return cls(root, KeyStore(folders[0], kek), KeyStore(folders[1], kek))
+            return cls(root, *(KeyStore(folder, kek, following) for folder in folders))
         except BaseException:
             root.release()
             raise
@@ -63,19 +70,34 @@ class IssuerFolder:
         Raises:
             ConfigurationError: ``not_initialised`` or ``keyset_malformed``.
         """
-        text = self.root.read_private(KEYSET_NAME)
+        return self._read(KEYSET_NAME)
+
+    def first_keyset(self) -> SignedDocument:
+        """The keyset that the ledger begins with: whoever replays it pins the roots of that one.
+
+        Raises:
+            ConfigurationError: ``not_initialised`` or ``keyset_malformed``.
+        """
+        known = self.root.read_private(FIRST_NAME) is not None
+        return self._read(FIRST_NAME if known else KEYSET_NAME)
+
+    def _read(self, name: str) -> SignedDocument:
+        text = self.root.read_private(name)
         if text is None:
             raise ConfigurationError("not_initialised", f"{self.root.path}: no keyset here")
         try:
             return msgspec.json.decode(text, type=SignedDocument)
         except msgspec.DecodeError:
             raise ConfigurationError(
-                "keyset_malformed", f"{self.root.path / KEYSET_NAME}: not a signed keyset"
+                "keyset_malformed", f"{self.root.path / name}: not a signed keyset"
             ) from None
 
     def keep_keyset(self, document: SignedDocument) -> None:
-        """Remember the newest keyset."""
-        self.root.write_private(KEYSET_NAME, msgspec.json.encode(document).decode())
+        """Remember the newest keyset, and the first one."""
+        text = msgspec.json.encode(document).decode()
+        if self.root.read_private(FIRST_NAME) is None:
+            self.root.write_private(FIRST_NAME, self.root.read_private(KEYSET_NAME) or text)
+        self.root.write_private(KEYSET_NAME, text)
 
     def root_signers(self) -> list[Signer]:
         """The roots at hand; none in production, where they are kept offline."""
@@ -126,56 +148,121 @@ def entry(
     )
 
 
-def init(
-    path: Path,
-    *,
-    issuer: str,
-    policy: Policy,
-    now: int,
-    alg: str = "RS256",
-    roots: int = 1,
-    threshold: int = 1,
-    foreign_issuers: tuple[ForeignIssuer, ...] = (),
-) -> Keyset:
-    """Make a new issuer: roots, ledger key, an active and a standby token key, the first keyset.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstKeyset:
+    """What an issuer begins with: an active token key and one for each of the ``rotations``, which
+    follow every ``rotate_every_s`` seconds, or when an operator says so (None).
+    """
+
+    issuer: str
+    policy: Policy
+    now: int
+    alg: str = "RS256"
+    foreign_issuers: tuple[ForeignIssuer, ...] = ()
+    rotations: int = 1
+    rotate_every_s: int | None = None
+
+    def make(self, folder: IssuerFolder, roots: RootSet) -> Keyset:
+        """Make the keys and the keyset that lists them.
+
+        Raises:
+            RequestRejected: ``rotation_period`` or ``no_standby``.
+        """
+        ledger = generate(LEDGER_ALG)
+        tokens = [generate(self.alg) for _ in range(self.rotations + 1)]
+        for key in (ledger, *tokens):
+            folder.keys.save(key)
+        until = self.now + MAX_KEYSET_LIFE_S
+        life = self.policy.max_token_life_s
+        keyset = Keyset(
+            iss=self.issuer,
+            version=1,
+            issued_at=self.now,
+            expires_at=until,
+            roots=roots,
+            policy=self.policy,
+            keys=(
+                entry(ledger, "ledger", self.now, until, life),
+                *(entry(token, "token", self.now, until, life) for token in tokens),
+            ),
+            foreign_issuers=self.foreign_issuers,
+        )
+        if self.rotate_every_s is None:
+            return keyset
+        scheduled = keyset_drafts.scheduled_keyset(
+            keyset,
+            active=None,
+            added=(),
+            revoked=(),
+            now=self.now,
+            every_s=self.rotate_every_s,
+            bound_s=-(-self.policy.bound_ms // 1000),
+        )
+        return structs.replace(scheduled, version=1)
+
+
+def init(path: Path, *, roots: int = 1, threshold: int = 1, **first: Any) -> Keyset:
+    """Make a new issuer with roots of its own, which lie in its folder. ``first`` are the fields of
+    :class:`FirstKeyset`.
 
     Raises:
         ConfigurationError: ``already_initialised``: nothing is ever overwritten.
+        RequestRejected: as :meth:`FirstKeyset.make`.
     """
-    if (path / KEYSET_NAME).exists():
-        raise ConfigurationError("already_initialised", f"{path}: there is a keyset here already")
     if not 1 <= threshold <= roots:
         raise ConfigurationError("threshold", "the threshold is from 1 to the number of roots")
-    folder = IssuerFolder.open(path, create=True)
+    folder = _new_folder(path)
     try:
         root_keys = [generate(LEDGER_ALG) for _ in range(roots)]
-        ledger = generate(LEDGER_ALG)
-        tokens = [generate(alg), generate(alg)]
         for root_key in root_keys:
             folder.roots.save(root_key)
-        for key in (ledger, *tokens):
-            folder.keys.save(key)
-        until = now + MAX_KEYSET_LIFE_S
-        life = policy.max_token_life_s
-        keyset = Keyset(
-            iss=issuer,
-            version=1,
-            issued_at=now,
-            expires_at=until,
-            roots=RootSet(
-                version=1,
-                threshold=threshold,
-                keys=tuple(dict(root_key.public.jwk) for root_key in root_keys),
-            ),
-            policy=policy,
-            keys=(
-                entry(ledger, "ledger", now, until, life),
-                *(entry(token, "token", now, until, life) for token in tokens),
-            ),
-            foreign_issuers=foreign_issuers,
-        )
+        jwks = tuple(dict(root_key.public.jwk) for root_key in root_keys)
+        root_set = RootSet(version=1, threshold=threshold, keys=jwks)
+        keyset = FirstKeyset(**first).make(folder, root_set)
         signers: list[Signer] = list(root_keys)
         folder.keep_keyset(keysets.sign(keyset, signers))
         return keyset
     finally:
         folder.close()
+
+
+def begin(path: Path, roots: RootSet, first: FirstKeyset) -> KeysetDraft:
+    """Make a new issuer whose roots are kept elsewhere: its keys, and the draft of its keyset.
+
+    Raises:
+        ConfigurationError: ``already_initialised``.
+        RequestRejected: as :meth:`FirstKeyset.make`.
+        DocumentRejected: as :func:`draft.check_content`.
+    """
+    folder = _new_folder(path)
+    try:
+        keyset = first.make(folder, roots)
+        draft.check_content(keyset)
+        return KeysetDraft(keyset)
+    finally:
+        folder.close()
+
+
+def install(path: Path, document: SignedDocument) -> Keyset:
+    """Give a new issuer its first keyset, signed.
+
+    Raises:
+        ConfigurationError: ``already_initialised``, or ``key_missing`` where this is not the folder
+            that the keys were made in.
+        DocumentRejected: as :func:`draft.check_signed`.
+    """
+    keyset = draft.check_signed(None, document)
+    folder = _new_folder(path)
+    try:
+        for key in keyset.keys:
+            folder.keys.load(key.kid)
+        folder.keep_keyset(document)
+        return keyset
+    finally:
+        folder.close()
+
+
+def _new_folder(path: Path) -> IssuerFolder:
+    if (path / KEYSET_NAME).exists():
+        raise ConfigurationError("already_initialised", f"{path}: there is a keyset here already")
+    return IssuerFolder.open(path, create=True)

@@ -20,7 +20,10 @@ from tocsin_issuer.keys.signer import PrivateKeySigner
 from tocsin_schemas.errors import ConfigurationError
 
 KEK_FILE_VARIABLE = "TOCSIN_KEK_FILE"
-_KEK_NAME = "kek"
+NEXT_KEK_FILE_VARIABLE = "TOCSIN_NEXT_KEK_FILE"
+KEK_NAME = "kek"
+NEXT_KEK_NAME = "kek.next"
+MIN_KEK_BYTES = 16
 
 
 def key_encryption_key(folder: DataDir, *, create: bool = False) -> bytes:
@@ -30,33 +33,58 @@ def key_encryption_key(folder: DataDir, *, create: bool = False) -> bytes:
     nothing; in development the key lies in the directory itself.
 
     Raises:
-        ConfigurationError: ``kek_missing`` or ``secret_file_open``.
+        ConfigurationError: ``kek_missing``, ``kek_weak`` or ``secret_file_open``.
     """
     named = os.environ.get(KEK_FILE_VARIABLE)
     if named:
-        try:
-            return Path(named).read_bytes().strip()
-        except OSError:
-            raise ConfigurationError(
-                "kek_missing", f"{KEK_FILE_VARIABLE}: cannot read {named}"
-            ) from None
-    text = folder.read_private(_KEK_NAME)
+        return read_kek(Path(named))
+    text = folder.read_private(KEK_NAME)
     if text is None:
         if not create:
             raise ConfigurationError(
-                "kek_missing", f"{folder.path / _KEK_NAME}: the key-encryption key is missing"
+                "kek_missing", f"{folder.path / KEK_NAME}: the key-encryption key is missing"
             )
         text = secrets.token_urlsafe(32)
-        folder.write_private(_KEK_NAME, text)
+        folder.write_private(KEK_NAME, text)
     return text.encode()
 
 
-class KeyStore:
-    """The private keys in one folder, encrypted with one key-encryption key."""
+def next_key_encryption_key(folder: DataDir) -> bytes | None:
+    """The key that takes the place of the other one, while that is under way.
 
-    def __init__(self, folder: DataDir, kek: bytes) -> None:
+    Raises:
+        ConfigurationError: as :func:`key_encryption_key`.
+    """
+    named = os.environ.get(NEXT_KEK_FILE_VARIABLE)
+    if named:
+        return read_kek(Path(named))
+    text = folder.read_private(NEXT_KEK_NAME)
+    return None if text is None else text.encode()
+
+
+def read_kek(path: Path) -> bytes:
+    """A key-encryption key from a file of the operator's.
+
+    Raises:
+        ConfigurationError: ``kek_missing`` or ``kek_weak``.
+    """
+    try:
+        kek = path.read_bytes().strip()
+    except OSError:
+        raise ConfigurationError("kek_missing", f"cannot read {path}") from None
+    if len(kek) < MIN_KEK_BYTES:
+        raise ConfigurationError("kek_weak", f"{path} holds less than {MIN_KEK_BYTES} bytes")
+    return kek
+
+
+class KeyStore:
+    """The private keys in one folder, encrypted with one key-encryption key, or with the
+    ``following`` one while that takes its place.
+    """
+
+    def __init__(self, folder: DataDir, kek: bytes, following: bytes | None = None) -> None:
         self._folder = folder
-        self._kek = kek
+        self._keks = (kek,) if following is None else (following, kek)
 
     @property
     def path(self) -> Path:
@@ -66,7 +94,7 @@ class KeyStore:
     def save(self, signer: PrivateKeySigner) -> None:
         """Keep a private key, encrypted."""
         pem = signer.private_key.private_bytes(
-            Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(self._kek)
+            Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(self._keks[0])
         )
         self._folder.write_private(f"{signer.kid}.pem", pem.decode("ascii"))
 
@@ -82,18 +110,25 @@ class KeyStore:
             raise ConfigurationError(
                 "key_missing", f"{self.path / kid}.pem: the private key is missing"
             )
-        try:
-            key = load_pem_private_key(pem.encode("ascii"), self._kek)
-        except (ValueError, TypeError):
+        key = self._open(pem)
+        if key is None:
             raise ConfigurationError(
                 "key_unreadable", f"{self.path / kid}.pem: not readable with this encryption key"
-            ) from None
+            )
         if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | Ed25519PrivateKey):
             raise ConfigurationError("key_unreadable", f"{self.path / kid}.pem: not a key of ours")
         signer = PrivateKeySigner(key)
         if signer.kid != kid:
             raise ConfigurationError("key_unreadable", f"{self.path / kid}.pem: not that key")
         return signer
+
+    def _open(self, pem: str) -> object | None:
+        for kek in self._keks:
+            try:
+                return load_pem_private_key(pem.encode("ascii"), kek)
+            except (ValueError, TypeError):
+                continue
+        return None
 
     def kids(self) -> list[str]:
         """The names of the keys that are here."""

@@ -297,6 +297,9 @@ class SequencerLoop:
                         await self._beat()
                 except SteppedDown as reason:
                     _log.warning("stepped down: %s", reason.code)
+                except ConfigurationError as error:  # no ledger key: others have one, or nobody
+                    self._sequencer.step_down()
+                    _log.error("no heartbeat can be signed: %s", error.code)
             with suppress(TimeoutError):
                 async with asyncio.timeout(policy.heartbeat_ms / 1000):
                     await self._beat_now.wait()

@@ -1,6 +1,6 @@
 """What is done to an account and ends everything of it: one script each, the event first."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from secrets import token_urlsafe
 from typing import Any, Final
@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from tocsin_issuer.endings import (
     CLIENT_DISABLED,
+    CLIENT_KEYS_REPLACED,
     CLIENT_SECRET_ROTATED,
     PASSWORD_CHANGED,
     USER_DELETED,
@@ -17,7 +18,7 @@ from tocsin_issuer.endings import (
 )
 from tocsin_issuer.store import event_text, names, scripts
 from tocsin_issuer.store.account_list import ALL_USERS
-from tocsin_issuer.store.clients import credentials
+from tocsin_issuer.store.clients import checked_keys, credentials
 from tocsin_issuer.store.event_text import Cutoff
 from tocsin_issuer.store.outbox import Emission, Outbox
 from tocsin_issuer.store.passwords import Passwords
@@ -94,6 +95,16 @@ class AccountEndings:
         digest = sha256(secret.encode()).hexdigest()
         emission = await self._client(CLIENT_SECRET_ROTATED, client_id, *credentials(secret=digest))
         return secret, emission
+
+    async def replace_client_keys(self, client_id: str, jwks: Mapping[str, Any]) -> Emission:
+        """Replace whatever the client shows by these public keys at once: what was got with the old
+        one ends as well.
+
+        Raises:
+            RequestRejected: ``client_keys`` or ``account_unknown`` (404).
+        """
+        shown = credentials(jwks=checked_keys(jwks))
+        return await self._client(CLIENT_KEYS_REPLACED, client_id, *shown)
 
     async def _user(self, ending: Ending, sub: str, *change: str) -> Emission:
         event = SubjectRevokedBefore(

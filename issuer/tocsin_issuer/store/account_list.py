@@ -1,7 +1,8 @@
 """All users and all clients, page by page, in the order of their ids."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 import orjson
 from redis.asyncio import Redis
@@ -31,23 +32,37 @@ class ListedClient:
     audiences: tuple[str, ...]
     scopes: tuple[str, ...]
     disabled: bool
+    token_endpoint_auth_method: str
+    kids: tuple[str, ...]
+    """Of its own keys, where it has any."""
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class AccountPage(Generic[T]):
+    """Accounts, by id; ``cursor`` is where the next page begins, '' where there is none. It may be
+    shorter where some have just been deleted, though there is a next one.
+    """
+
+    accounts: tuple[T, ...]
+    cursor: str
 
 
 class AccountList:
-    """The next page begins after the last id of this one; it is the last where it is not full."""
+    """Users and clients."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    async def users(self, limit: int, after: str = "") -> list[ListedUser]:
-        """At most ``limit`` users whose ``sub`` comes after that one."""
-        rows = await self._page(ALL_USERS, names.USER, limit, after)
-        return [_user(sub, fields) for sub, fields in rows]
+    async def users(self, limit: int, cursor: str = "") -> AccountPage[ListedUser]:
+        """At most ``limit`` users, those behind the cursor."""
+        return await self._page(ALL_USERS, names.USER, _user, limit, cursor)
 
-    async def clients(self, limit: int, after: str = "") -> list[ListedClient]:
-        """At most ``limit`` clients whose id comes after that one."""
-        rows = await self._page(ALL_CLIENTS, names.CLIENT, limit, after)
-        return [_client(client_id, fields) for client_id, fields in rows]
+    async def clients(self, limit: int, cursor: str = "") -> AccountPage[ListedClient]:
+        """At most ``limit`` clients, those behind the cursor."""
+        return await self._page(ALL_CLIENTS, names.CLIENT, _client, limit, cursor)
 
     async def user(self, sub: str) -> ListedUser | None:
         """One user, disabled or not."""
@@ -60,15 +75,23 @@ class AccountList:
         return _client(client_id, fields) if fields else None
 
     async def _page(
-        self, index: str, prefix: str, limit: int, after: str
-    ) -> list[tuple[str, dict[str, str]]]:
-        start = f"({after}" if after else "-"
+        self,
+        index: str,
+        prefix: str,
+        read: Callable[[str, dict[str, str]], T],
+        limit: int,
+        cursor: str,
+    ) -> AccountPage[T]:
+        start = f"({cursor}" if cursor else "-"
         ids: Any = await self._redis.zrangebylex(index, start, "+", start=0, num=limit)
         async with self._redis.pipeline(transaction=False) as pipe:
             for account_id in ids:
                 pipe.hgetall(prefix + account_id)
             found = await pipe.execute()
-        return [(one, fields) for one, fields in zip(ids, found, strict=True) if fields]
+        accounts = tuple(
+            read(one, fields) for one, fields in zip(ids, found, strict=True) if fields
+        )
+        return AccountPage(accounts, ids[-1] if len(ids) == limit else "")
 
 
 def _user(sub: str, fields: dict[str, str]) -> ListedUser:
@@ -81,10 +104,20 @@ def _user(sub: str, fields: dict[str, str]) -> ListedUser:
     )
 
 
+def _method(fields: dict[str, str]) -> str:
+    """By its name in RFC 7591 section 2; a secret may be shown in either way."""
+    if fields.get("jwks"):
+        return "private_key_jwt"
+    return "tls_client_auth" if fields.get("certificate") else "client_secret_basic"
+
+
 def _client(client_id: str, fields: dict[str, str]) -> ListedClient:
+    keys = orjson.loads(fields["jwks"])["keys"] if fields.get("jwks") else []
     return ListedClient(
         client_id,
         tuple(orjson.loads(fields["audiences"])),
         tuple(orjson.loads(fields["scopes"])),
         fields.get("disabled") == "1",
+        _method(fields),
+        tuple(key["kid"] for key in keys),
     )

@@ -75,7 +75,7 @@ class ClientStore:
         Raises:
             RequestRejected: ``client_invalid``, ``client_taken`` (409) or ``client_keys``.
         """
-        await self._add(client_id, audiences, scopes, {"secret": "", "jwks": _checked(jwks)})
+        await self._add(client_id, audiences, scopes, {"secret": "", "jwks": checked_keys(jwks)})
 
     async def create_with_certificate(
         self,
@@ -150,7 +150,7 @@ class ClientStore:
         Raises:
             RequestRejected: ``client_unknown`` (404) or ``client_keys``.
         """
-        await self._set(client_id, *credentials(jwks=_checked(jwks)))
+        await self._set(client_id, *credentials(jwks=checked_keys(jwks)))
 
     async def set_disabled(self, client_id: str, disabled: bool) -> None:
         """No token is minted for a disabled client. Follow it with a cutoff of the client.
@@ -208,8 +208,13 @@ def _digest(secret: str) -> str:
     return sha256(secret.encode()).hexdigest()
 
 
-def _checked(jwks: Mapping[str, Any]) -> str:
-    """Public keys that are sound, all of them; of each no more than its numbers and its name."""
+def checked_keys(jwks: Mapping[str, Any]) -> str:
+    """What is kept of a JWK Set: public keys that are sound, all of them, and of each no more than
+    its numbers and its name.
+
+    Raises:
+        RequestRejected: ``client_keys``.
+    """
     try:
         found = jwk.from_jwks(jwks)
     except KeyRejected:

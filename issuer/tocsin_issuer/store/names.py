@@ -15,6 +15,12 @@ REJECTED: Final = _PREFIX + "outbox-rejected"
 JOURNAL: Final = _PREFIX + "journal"
 CHECKPOINT: Final = _PREFIX + "checkpoint"
 
+AUDIT_LOG: Final = _PREFIX + "audit-log:"
+"""By ``acts`` and ``refusals``."""
+
+COMMAND: Final = _PREFIX + "command:"
+"""By a command's id and the client that sent it: what came of it."""
+
 COMMITTED: Final = _PREFIX + "committed:"
 """By outbox entry: it is in the ledger. Kept for as long as somebody may be waiting for it."""
 
@@ -47,3 +53,6 @@ CLIENT: Final = _PREFIX + "client:"
 ACTIVE_KEY: Final = _PREFIX + "keys:active"
 ACKED_KEYS: Final = _PREFIX + "keys:acked"
 """By kid: when the first keyset that lists it got its PubAck, in seconds of UTC."""
+
+KEY_TURNS: Final = _PREFIX + "keys:turns"
+"""The journal of rotations: which key took over from which, when and why."""

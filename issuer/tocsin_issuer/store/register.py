@@ -26,7 +26,7 @@ REFUSALS: Final = frozenset(("session_gone", "subject_disabled", "client_disable
 PARENT_REFUSALS: Final = frozenset(("parent_unknown", "parent_revoked"))
 """Why no token is derived from another one, besides."""
 
-_BEYOND_S: Final = EXP_LEEWAY_S + 60
+BEYOND_S: Final = EXP_LEEWAY_S + 60
 """Seconds that the register outlives a token."""
 
 _KEYS: Final = [names.LAST_IAT_OF_ALL, names.CUTOFF_OF_ALL, names.EPOCH_OF_ALL]
@@ -43,6 +43,20 @@ _PREFIXES: Final = [
     names.SESSION_TOKENS,
     names.DENIED,
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose a live token is: the session's, or '' without one, and the client's."""
+
+    sid: str
+    client_id: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Owner":
+        """From the register: no sid holds a line feed."""
+        sid, _, client_id = text.partition("\n")
+        return cls(sid, client_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +110,10 @@ class Register:
             self._group = asyncio.create_task(self._run_groups())
         return await answer
 
-    async def owner(self, jti: str) -> str | None:
-        """The sid, or else the client, of a live token; None where the register has none."""
+    async def owner(self, jti: str) -> Owner | None:
+        """Whose a live token is; None where the register has none."""
         owner: Any = await self._redis.get(names.REGISTER + jti)
-        return None if owner is None else str(owner)
+        return None if owner is None else Owner.parse(owner)
 
     async def _run_groups(self) -> None:
         """While one group is with the server, the next one gathers."""
@@ -115,7 +129,7 @@ class Register:
             self._waiting.clear()
 
     async def _register(self, group: Sequence[tuple[Registration, asyncio.Future[int]]]) -> None:
-        arguments: list[str | int] = [self._keep_s, _BEYOND_S, *_PREFIXES]
+        arguments: list[str | int] = [self._keep_s, BEYOND_S, *_PREFIXES]
         for wanted, _ in group:
             arguments += _arguments(wanted)
         try:

@@ -67,7 +67,7 @@ class Revocations:
             LedgerRejected: ``event_malformed``: an id or reason that cannot stand in a record.
         """
         _check_number(sids)
-        life_s = self._life_s(iss)
+        life_s = self.life_s(iss)
         event = SessionsRevoked(
             id=self._event_id(),
             reason=reason,
@@ -106,7 +106,7 @@ class Revocations:
             LedgerRejected: ``event_malformed``: an id or reason that cannot stand in a record.
         """
         _check_number(tokens)
-        life_s = self._life_s(iss)
+        life_s = self.life_s(iss)
         rules = tuple(RevokedToken(jti, rule_until(exp), iss) for jti, exp in tokens)
         event = TokensRevoked(id=self._event_id(), reason=reason, initiator=initiator, tokens=rules)
         answer: Any = await self._revoke_tokens(
@@ -137,8 +137,13 @@ class Revocations:
             KeyRevoked(id=self._event_id(), reason=reason, initiator=initiator, kid=kid)
         )
 
-    def _life_s(self, iss: str | None) -> int:
-        """Of that issuer's tokens; what others may sign is the policy's business, not ours."""
+    def life_s(self, iss: str | None) -> int:
+        """The longest life of that issuer's tokens, in seconds; what others may sign is the
+        policy's business, not ours.
+
+        Raises:
+            RequestRejected: ``unknown_issuer`` (404).
+        """
         if iss is None:
             return self._max_token_life_s
         self._foreign.require(iss)

@@ -42,6 +42,10 @@ class Authenticator(Protocol):
         """The user as of now, asked for at each refresh; None where they may not go on."""
         ...
 
+    async def sub_of(self, username: str) -> str | None:
+        """Whose name it is, whether they may log in or not: for the audit log alone."""
+        ...
+
 
 class UserStore:
     """Users in Redis."""

@@ -182,7 +182,7 @@ class Replica:
     def valid_until(self, max_staleness_ns: int | None = None) -> int | None:
         """Until when this replica may be believed, on the lease clock; None without a lease."""
         proven = self.lease.proven_at
-        if proven is None or self.halted is not None:
+        if proven is None or self.halted is not None or not self.trust.anchored:
             return None
         lease = self.lease_ns()
         return proven + (lease if max_staleness_ns is None else min(lease, max_staleness_ns))
@@ -208,6 +208,8 @@ class Replica:
         """The one state and the one reason."""
         if self.halted is not None:
             return Status(AgentState.REFUSED, self.halted.code)
+        if self.head is not None and not self.trust.anchored:
+            return Status(AgentState.REFUSED, "root_mismatch")
         if self.keyset_expired(wall):
             return Status(AgentState.REFUSED, "keyset_expired")
         until = self.valid_until()
@@ -316,7 +318,7 @@ class Replica:
         replies are of this moment, so a key whose time for signing is over must not renew a lease.
         """
         at = max(wall, self.state.horizon)
-        keys: Mapping[str, PublicKey] = self.trust.ledger_keys
+        keys: Mapping[str, PublicKey] = self.trust.ledger_keys if self.trust.anchored else {}
         return {
             kid: key
             for kid, key in keys.items()
@@ -361,7 +363,8 @@ class Replica:
     def _commit(self, parsed: Record, trust: Trust) -> None:
         self.trust = trust
         self._lease_ns = self.lease_ns()
-        self._expires_at = 0 if trust.keyset is None else trust.keyset.expires_at
+        believed = trust.keyset if trust.anchored else None
+        self._expires_at = 0 if believed is None else believed.expires_at
         self.state.fold(parsed)
         self.head = head_of(parsed)
         self._past.remember(parsed.identity, parsed.hash)

@@ -16,19 +16,30 @@ from tocsin_schemas.term import TermStatement
 
 @dataclass(frozen=True, slots=True)
 class PinnedRoots:
-    """The thumbprints in an agent's file, and how many of them must sign."""
+    """The thumbprints in an agent's file, and how many of them must sign.
+
+    ``version`` is that of the root set. Where it is not the first one, the ledger begins with other
+    roots: they are followed to the keyset that these have signed, and count for nothing until then.
+    """
 
     thumbprints: frozenset[str]
     threshold: int = 1
+    version: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """An immutable state; :meth:`accept` returns the next one or raises."""
+    """An immutable state; :meth:`accept` returns the next one or raises.
+
+    ``document`` is the keyset in force as the roots signed it. ``anchored`` says whether the pinned
+    roots stand behind it: before that nothing may be accepted by it.
+    """
 
     issuer: str
     pinned: PinnedRoots
     keyset: Keyset | None = None
+    document: SignedDocument | None = None
+    anchored: bool = False
     token_keys: Mapping[str, PublicKey] = field(default_factory=dict)
     ledger_keys: Mapping[str, PublicKey] = field(default_factory=dict)
     windows: Mapping[str, KeysetKey] = field(default_factory=dict)
@@ -51,27 +62,33 @@ class Trust:
             raise DocumentRejected("issuer", "the keyset is another issuer's")
         if self.keyset is not None and candidate.version <= self.keyset.version:
             raise DocumentRejected("keyset_version", "a keyset's version never goes back")
-        self._check_roots(document, candidate.roots)
+        anchored = self._check_roots(document, candidate.roots)
         return replace(
             self,
             keyset=candidate,
+            document=document,
+            anchored=anchored,
             token_keys=candidate.public_keys("token"),
             ledger_keys=candidate.public_keys("ledger"),
             windows={key.kid: key for key in candidate.keys},
         )
 
-    def _check_roots(self, document: SignedDocument, proposed: RootSet) -> None:
-        """The roots in force must sign; where the document changes them, the new ones too."""
+    def _check_roots(self, document: SignedDocument, proposed: RootSet) -> bool:
+        """The roots in force must sign; where the document changes them, the new ones too. Returns
+        whether the pinned ones stand behind it.
+        """
         proposed_keys = proposed.public_keys()
-        if self.keyset is None:
-            trusted = {k: v for k, v in proposed_keys.items() if k in self.pinned.thumbprints}
-            _require(document, keysets.KEYSET_TYP, trusted, self.pinned.threshold)
-        else:
+        if self.keyset is not None:
             current = self.keyset.roots
             _require(document, keysets.KEYSET_TYP, current.public_keys(), current.threshold)
             if proposed != current and proposed.version != current.version + 1:
                 raise DocumentRejected("root_version", "the roots change one version at a time")
+        anchored = self.anchored or proposed.version >= self.pinned.version
+        if anchored and not self.anchored:
+            pinned = {k: v for k, v in proposed_keys.items() if k in self.pinned.thumbprints}
+            _require(document, keysets.KEYSET_TYP, pinned, self.pinned.threshold)
         _require(document, keysets.KEYSET_TYP, proposed_keys, proposed.threshold)
+        return anchored
 
     def check_term(self, document: SignedDocument) -> TermStatement:
         """Check the statement behind `term-opened` against the roots trusted now.

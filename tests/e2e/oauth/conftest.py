@@ -38,10 +38,7 @@ def clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clients]:
     with running_up(folder, "orders") as up:
         key = signer("ES256", "an OAuth client")
         body = {"audiences": ["orders"], "scopes": SCOPES}
-        keys = {
-            "token_endpoint_auth_method": "private_key_jwt",
-            "jwks": {"keys": [public_jwk(key)]},
-        }
+        keys = {"jwks": {"keys": [public_jwk(key)]}}
         up.administer("/admin/clients", {**body, **keys, "client_id": "signing-service"})
         made = up.administer("/admin/clients", {**body, "client_id": "orders-service"})
         names = ("orders-service", "signing-service")

@@ -11,13 +11,13 @@ from tocsin_issuer.core.key_life_cycle import (
     Phase,
     choose_active,
     known_since,
-    next_keyset,
-    phase_of,
     standbys,
     successor,
     token_keys,
     usable_from,
 )
+from tocsin_issuer.core.key_life_cycle import phases as phases_of
+from tocsin_issuer.core.keyset_drafts import next_keyset
 from tocsin_schemas.errors import RequestRejected
 from tocsin_schemas.keyset import Keyset
 
@@ -36,11 +36,14 @@ def phases(
     times: KeyTimes = KNOWN,
     now: float = NOW,
 ) -> dict[str, Phase]:
-    return {key.kid: phase_of(key, revoked, active, now, times) for key in token_keys(keyset)}
+    return phases_of(keyset, revoked, active, now, times)
 
 
 def rotated(keyset: Keyset, active: str, retiring: str | None, **changes: object) -> Keyset:
-    added = key_entry(signer("Ed25519", "third"), "token", publish_at=NOW, sign_from=NOW)
+    until = NOW + 40 * DAY
+    added = key_entry(
+        signer("Ed25519", "third"), "token", publish_at=NOW, sign_from=NOW, sign_until=until
+    )
     return next_keyset(
         keyset,
         active=active,
@@ -48,7 +51,7 @@ def rotated(keyset: Keyset, active: str, retiring: str | None, **changes: object
         added=added,
         revoked=changes.get("revoked", ()),  # type: ignore[arg-type]
         now=NOW,
-        expires_at=NOW + 30 * DAY,
+        expires_at=until,
         bound_s=121,
     )
 
@@ -125,4 +128,6 @@ def test_a_rotation_drops_what_is_revoked_or_over() -> None:
     over = structs.replace(keyset, keys=(keyset.keys[0], old, keyset.keys[2]))
     kept = rotated(over, keyset.keys[2].kid, None)
     assert old.kid not in {key.kid for key in kept.keys}
-    assert keyset.keys[0] in kept.keys  # the ledger key stays as it is
+    ledger = next(key for key in kept.keys if key.use == "ledger")
+    assert ledger.kid == keyset.keys[0].kid
+    assert ledger.sign_until == kept.expires_at  # or the ledger would end before its keyset

@@ -1,12 +1,14 @@
-"""What an agent can do with its credentials: follow the ledger, read it, ask for the time."""
+"""What an agent can do with its credentials: follow the ledger, read it, ask for the time, and have
+a command answered.
+"""
 
 from __future__ import annotations
 
 from nats.aio.msg import Msg
 
-from tests.issuer.embedded.bus import BusClient
+from tests.issuer.embedded.bus import BusClient, received
 from tests.support.flushed import flushed
-from tocsin_schemas.subjects import CLOCK_SYNC, EDGE_SUBJECTS
+from tocsin_schemas.subjects import CLOCK_SYNC, EDGE_SUBJECTS, REVOCATION_COMMANDS
 
 
 async def test_a_republished_record_arrives_live(core: BusClient, agent: BusClient) -> None:
@@ -62,3 +64,19 @@ async def test_a_clock_sync_with_no_candidate_is_told_so_at_once(agent: BusClien
     await agent.publish(CLOCK_SYNC, b"nonce", reply=inbox)
     message = await answers.next_msg(timeout=2)
     assert (message.headers or {}).get("Status") == "503"
+
+
+async def test_a_command_is_answered_once_by_whichever_replica_gets_it(
+    core: BusClient, agent: BusClient
+) -> None:
+    async def replica(request: Msg) -> None:
+        await request.respond(b"carried out")
+
+    for _ in range(2):
+        await core.connection.subscribe(REVOCATION_COMMANDS, queue="replicas", cb=replica)
+    await flushed(core.connection)
+    answers = await agent.subscribe(agent.connection.new_inbox())
+    for _ in range(5):
+        await agent.publish(REVOCATION_COMMANDS, b"a command", reply=answers.subject)
+    assert [one.data for one in await received(answers)] == [b"carried out"] * 5
+    assert agent.errors.empty()

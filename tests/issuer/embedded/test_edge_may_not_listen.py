@@ -15,6 +15,7 @@ FORBIDDEN = [
     "tocsin.>",
     "tocsin.ledger.>",
     "tocsin.clock.sync",
+    "tocsin.revocations.command",
     "$SYS.>",
     "$JS.>",
     "_R_.>",

@@ -14,7 +14,13 @@ from nats.errors import NoRespondersError
 
 from tests.issuer.embedded.bus import SILENCE, BusClient, received
 from tests.support.flushed import flushed
-from tocsin_schemas.subjects import CLOCK_SYNC, DIRECT_GET, EDGE_SUBJECTS, LEDGER_STREAM
+from tocsin_schemas.subjects import (
+    CLOCK_SYNC,
+    DIRECT_GET,
+    EDGE_SUBJECTS,
+    LEDGER_STREAM,
+    REVOCATION_COMMANDS,
+)
 
 BATCH = json.dumps({"seq": 1, "batch": 100, "next_by_subj": ">"}).encode()
 UNTOUCHED = {"messages": 3, "last_seq": 3, "consumer_count": 0}
@@ -63,6 +69,18 @@ async def test_publish_into_the_ledger(core: BusClient, agent: BusClient) -> Non
     assert await received(heard) == []
 
 
+@pytest.mark.parametrize(
+    "subject", ["tocsin.revocations", REVOCATION_COMMANDS + ".x", "tocsin.revocations.other"]
+)
+async def test_publish_beside_the_subject_of_commands(
+    core: BusClient, agent: BusClient, subject: str
+) -> None:
+    heard = await core.subscribe("tocsin.revocations.>")
+    await agent.publish(subject, b"{}")
+    assert "permissions violation for publish" in await agent.denied()
+    assert await received(heard) == []
+
+
 async def test_publish_to_other_agents(
     core: BusClient, agent: BusClient, other_agent: BusClient
 ) -> None:
@@ -101,7 +119,7 @@ async def test_ask_the_server_about_itself(agent: BusClient, subject: str) -> No
 
 
 @pytest.mark.parametrize("reply", ["tocsin.ledger.tick", "$JS.API.STREAM.DELETE.TOCSIN_LEDGER"])
-@pytest.mark.parametrize("service", [DIRECT_GET, CLOCK_SYNC])
+@pytest.mark.parametrize("service", [DIRECT_GET, CLOCK_SYNC, REVOCATION_COMMANDS])
 async def test_have_an_answer_written_into_the_ledger(
     core: BusClient, agent: BusClient, service: str, reply: str
 ) -> None:
@@ -112,10 +130,11 @@ async def test_have_an_answer_written_into_the_ledger(
         await request.respond(b"an answer")
         answered.put_nowait(request)
 
-    await core.connection.subscribe(CLOCK_SYNC, cb=candidate)
+    for subject in (CLOCK_SYNC, REVOCATION_COMMANDS):
+        await core.connection.subscribe(subject, cb=candidate)
     heard = await core.subscribe(reply)
     await agent.publish(service, BATCH, reply=reply)
-    if service == CLOCK_SYNC:  # it was asked and did answer; only, not into CORE
+    if service != DIRECT_GET:  # it was asked and did answer; only, not into CORE
         request = await asyncio.wait_for(answered.get(), 2)
         assert request.reply.startswith("_R_.")
         await flushed(core.connection)

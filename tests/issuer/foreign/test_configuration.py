@@ -11,7 +11,7 @@ from msgspec import structs
 from tests.support.clock import NOW
 from tests.support.keys import signer
 from tests.support.ledger import DAY, key_entry, make_keyset, signed_keyset
-from tocsin_issuer.core.key_life_cycle import next_keyset, with_foreign_issuers
+from tocsin_issuer.core.keyset_drafts import next_keyset, with_foreign_issuers
 from tocsin_issuer.foreign.issuers_file import read_issuers_file
 from tocsin_issuer.settings import checked_config
 from tocsin_schemas import keyset as keysets

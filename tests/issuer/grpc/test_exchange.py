@@ -15,12 +15,13 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (  # ty
 )
 
 from tests.issuer.grpc.conftest import make_listener
-from tests.issuer.http.conftest import CONFIG, ISS
+from tests.issuer.http.conftest import CONFIG, ISS, Issuer
 from tests.issuer.http.exchange_services import Services
 from tests.support.keys import public_jwk, signer
 from tocsin_issuer.exchange import policy
 from tocsin_issuer.grpc.listener import MAX_METADATA_BYTES, SERVICE, GrpcListener
 from tocsin_issuer.http.client_assertion import ASSERTION_TYPE
+from tocsin_issuer.store.audit_log import ACTS, REFUSALS
 from tocsin_schemas import jws
 from tocsin_schemas.auth_v1 import CODE_KEY, ERROR_KEY, RETRY_AFTER_KEY
 from tocsin_schemas.auth_v1.auth_pb2 import ExchangeTokenRequest, ExchangeTokenResponse
@@ -257,6 +258,26 @@ async def test_no_token_in_any_log(
     for secret in (token, answer.access_token, services.secrets["orders-service"]):
         assert secret not in caplog.text
         assert secret.rpartition(".")[2] not in caplog.text
+
+
+async def test_what_the_audit_log_says(
+    issuer: Issuer, services: Services, subject: dict[str, Any], channel: grpc.aio.Channel
+) -> None:
+    token = subject["access_token"]
+    await trade(channel, asked(token), basic(services))
+    await refused(channel, asked(token, audience=["nowhere"]), basic(services))
+    await refused(channel, asked(token))
+    await issuer.audit_log.aclose()
+    log = issuer.audit_log
+    (done, *_) = (await log.page(ACTS, 1)).entries
+    nobody, nowhere = (await log.page(REFUSALS, 2)).entries
+    assert {one["action"] for one in (done, nobody, nowhere)} == {"token.exchange"}
+    assert (done["outcome"], done["client_id"]) == ("ok", "orders-service")
+    assert (done["actor"], done["target"]) == (services.claims(token)["sub"], "inventory")
+    assert done["address"] == "127.0.0.1"
+    assert (nowhere["outcome"], nowhere["client_id"]) == ("invalid_target", "orders-service")
+    assert nobody["outcome"] == "invalid_client"
+    assert not {"actor", "target"} & nowhere.keys()
 
 
 async def test_health(channel: grpc.aio.Channel) -> None:

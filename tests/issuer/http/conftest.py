@@ -16,6 +16,9 @@ from tocsin_issuer.config import IssuerConfig
 from tocsin_issuer.http import IssuerContext, create_internal_app, create_public_app
 from tocsin_issuer.keys.signer import PrivateKeySigner, generate
 from tocsin_issuer.minting import TokenMinter
+from tocsin_issuer.revoking.live_counts import LiveCounts
+from tocsin_issuer.revoking.revoker import Revoker
+from tocsin_issuer.store.audit_log import AuditLog
 from tocsin_issuer.store.clients import ClientStore
 from tocsin_issuer.store.cutoffs import Cutoffs
 from tocsin_issuer.store.event_text import new_event_id
@@ -35,7 +38,13 @@ from tocsin_verifier_agent.core.token_verifier import TokenVerifier
 from tocsin_verifier_agent.core.verified import Verified
 
 ISS = "https://issuer.example"
-CONFIG = IssuerConfig(iss=ISS, default_audiences=("orders",), commit_wait_s=0.35)
+CONFIG = IssuerConfig(
+    iss=ISS,
+    default_audiences=("orders",),
+    commit_wait_s=0.35,
+    bulk_max_bytes=1_500_000,
+    bulk_stall_s=0.35,
+)
 PERMISSIONS = ("revocations:write", "keys:read", "keys:write")
 SIGNER: PrivateKeySigner = generate("ES256")
 
@@ -55,8 +64,8 @@ class OneKey:
     def pems(self) -> str:
         return "-----BEGIN PUBLIC KEY-----\n…\n-----END PUBLIC KEY-----\n"
 
-    def describe(self) -> list[dict[str, Any]]:
-        return [{"kid": SIGNER.kid, "phase": "active"}]
+    def describe(self) -> dict[str, Any]:
+        return {"keys": [{"kid": SIGNER.kid, "phase": "active"}]}
 
     async def rotate(self) -> str:
         return "n" * 43
@@ -84,6 +93,7 @@ class Issuer:
         self.users = UserStore(redis, Passwords(hasher))
         self.clients = ClientStore(redis)
         self.register = Register(redis, life)
+        self.audit_log = AuditLog(redis, max_entries=1000)
         keys = OneKey(self.outbox)
         self.verifier = TokenVerifier(
             StaticAuthority({SIGNER.kid: SIGNER.public}, ISS, None, life),
@@ -97,6 +107,13 @@ class Issuer:
             lease_clock=time.monotonic_ns,
             wall_clock=time.time,
         )
+        revocations = Revocations(redis, self.outbox, max_token_life_s=life)
+        cutoffs = Cutoffs(
+            redis,
+            self.outbox,
+            max_token_life_s=life,
+            session_absolute_s=config.session_absolute_s,
+        )
         self.context = context = IssuerContext(
             config=config,
             users=self.users,
@@ -109,15 +126,13 @@ class Issuer:
                 absolute_s=config.session_absolute_s,
                 max_token_life_s=life,
             ),
-            revocations=Revocations(redis, self.outbox, max_token_life_s=life),
-            cutoffs=Cutoffs(
-                redis,
-                self.outbox,
-                max_token_life_s=life,
-                session_absolute_s=config.session_absolute_s,
-            ),
+            revocations=revocations,
+            cutoffs=cutoffs,
+            revoker=Revoker(revocations, cutoffs, lambda: 121),
+            live_counts=LiveCounts(redis),
             minter=TokenMinter(keys, self.register, config),
             outbox=self.outbox,
+            audit_log=self.audit_log,
             keys=keys,
             verify_admin=lambda token, shown: self._live(self.verifier, token, shown),
             verify_any=lambda token: self._live(self.of_any_audience, token, NOT_USED),
@@ -185,6 +200,7 @@ class Issuer:
         return await self.public.post("/oauth/token", data=form)
 
     async def aclose(self) -> None:
+        await self.audit_log.aclose()
         await self.public.aclose()
         await self.internal.aclose()
 
@@ -196,6 +212,11 @@ def _client(app: Any) -> httpx.AsyncClient:
 
 def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
+
+
+def headers_of(answer: httpx.Response) -> dict[str, str]:
+    """But for the request's id, which is never the same."""
+    return {name: value for name, value in answer.headers.items() if name != "x-request-id"}
 
 
 @pytest.fixture

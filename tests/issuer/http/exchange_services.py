@@ -10,6 +10,8 @@ from tests.issuer.http.conftest import CONFIG, ISS, Issuer, OneKey
 from tocsin_issuer.exchange import policy
 from tocsin_issuer.http import IssuerContext, create_internal_app
 from tocsin_issuer.minting import TokenMinter
+from tocsin_issuer.revoking.live_counts import LiveCounts
+from tocsin_issuer.revoking.revoker import Revoker
 from tocsin_issuer.store.cutoffs import Cutoffs
 from tocsin_issuer.store.revocations import Revocations
 from tocsin_issuer.store.sessions import SessionStore
@@ -75,8 +77,11 @@ class Services:
             sessions=self.sessions,
             revocations=self.revocations,
             cutoffs=self.cutoffs,
+            revoker=Revoker(self.revocations, self.cutoffs, lambda: 121),
+            live_counts=LiveCounts(issuer.redis),
             minter=self.minter,
             outbox=outbox,
+            audit_log=issuer.audit_log,
             keys=keys,
             verify_admin=self._verify,
             verify_any=self._verify,

@@ -105,6 +105,32 @@ async def test_by_scope(issuer: Issuer, body: dict[str, str], kind: type[Any]) -
 
 
 @pytest.mark.parametrize(
+    ("body", "tokens"),
+    [
+        ({"by": "subject"}, {"number": 1, "certainty": "exact"}),
+        ({"by": "session"}, {"number": 1, "certainty": "exact"}),
+        ({"by": "token"}, {"number": 1, "certainty": "at_least"}),
+        ({"by": "client", "client_id": "first-party"}, {"number": 2, "certainty": "about"}),
+        ({"by": "all"}, {"number": 2, "certainty": "about"}),
+    ],
+)
+async def test_a_dry_run(issuer: Issuer, body: dict[str, str], tokens: dict[str, Any]) -> None:
+    """It says how much would be hit: Alice's, and in the wider scopes the operator's own."""
+    header = await issuer.operator()
+    sub = await issuer.alice()
+    login = await issuer.login()
+    names = {"subject": "sub", "session": "sid", "token": "token"}
+    values = {"sub": sub, "sid": login["session_id"], "token": login["access_token"]}
+    if body["by"] in names:
+        body = {**body, names[body["by"]]: values[names[body["by"]]]}
+    answer = await revoke(issuer, header, dry_run=True, **body)
+    assert (answer.status_code, answer.json()["status"]) == (200, "dry-run")
+    assert answer.json()["tokens"] == tokens
+    assert await events_in(issuer.outbox) == []
+    assert (await issuer.refresh(login["refresh_token"])).status_code == 200
+
+
+@pytest.mark.parametrize(
     ("body", "code"),
     [
         ({}, "field_missing"),
@@ -122,6 +148,7 @@ async def test_by_scope(issuer: Issuer, body: dict[str, str], kind: type[Any]) -
         ({"by": "token", "jti": "x", "exp": 2**39}, "exp_too_late"),
         ({"by": "token", "jti": "x", "exp": 5, "token": "a.b.c"}, "field_invalid"),
         ({"by": "token", "token": "a.b.c"}, "not_a_token_of_ours"),
+        ({"by": "all", "dry_run": "yes"}, "field_invalid"),
     ],
 )
 async def test_what_is_refused(issuer: Issuer, body: dict[str, Any], code: str) -> None:

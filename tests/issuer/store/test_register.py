@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 
 from tests.issuer.store.helpers import mint, server_time
 from tocsin_issuer.store import names
-from tocsin_issuer.store.register import MAX_GROUP, Register
+from tocsin_issuer.store.register import MAX_GROUP, Owner, Register
 from tocsin_issuer.store.sessions import SessionStore
 from tocsin_schemas.errors import RequestRejected
 
@@ -18,7 +18,7 @@ async def test_a_token_is_kept_a_little_longer_than_it_lives(
     before = await server_time(redis)
     jti, iat = await mint(register, life_s=600)
     assert before <= iat <= await server_time(redis)
-    assert await register.owner(jti) == "app"
+    assert await register.owner(jti) == Owner("", "app")
     assert await redis.expiretime(names.REGISTER + jti) == iat + 600 + 30 + 60
     assert await register.owner("unknown") is None
 
@@ -28,7 +28,7 @@ async def test_a_crowd_is_registered_in_groups(redis: Redis, register: Register)
     minted = await asyncio.gather(*(mint(register, sub=f"u{i}") for i in range(3 * MAX_GROUP)))
     assert len({jti for jti, _ in minted}) == 3 * MAX_GROUP
     for jti, _ in minted:
-        assert await register.owner(jti) == "app"
+        assert await register.owner(jti) == Owner("", "app")
     statistics = await redis.info("commandstats")
     assert statistics["cmdstat_evalsha"]["calls"] <= 5  # one more than the groups: NOSCRIPT
 
@@ -54,7 +54,7 @@ async def test_a_token_of_a_session_is_listed_with_it(
 ) -> None:
     session = await sessions.create("alice", "app", ["orders"])
     jti, iat = await mint(register, sid=session.sid)
-    assert await register.owner(jti) == session.sid
+    assert await register.owner(jti) == Owner(session.sid, "app")
     assert await redis.zscore(names.SESSION_TOKENS + session.sid, jti) == iat + 600
     later, _ = await mint(register, sid=session.sid, life_s=900)
     await mint(register, sid=session.sid, life_s=60)

@@ -31,6 +31,7 @@ from tests.support.ledger import (
 )
 from tests.support.tokens import ISSUER
 from tocsin_revocation_bus.core.replica import Outcome, Replica
+from tocsin_revocation_bus.core.trust import PinnedRoots
 from tocsin_schemas import term
 from tocsin_schemas.events import TermOpened
 from tocsin_schemas.keyset import Policy
@@ -291,6 +292,27 @@ def test_roots_rotate_along_the_chain() -> None:
     assert replica.apply_record(old, LEASE_NOW, NOW) is Outcome.NOISE
     assert replica.trust.keyset is not None
     assert replica.trust.keyset.version == 3
+
+
+def test_whoever_pins_later_roots_is_not_live_before_their_keyset() -> None:
+    """Neither the ledger keys nor the token keys of roots that are only followed count."""
+    ledger = Ledger()
+    pins = PinnedRoots(frozenset([NEW_ROOT.kid]), 1, 2)
+    replica = ledger.feed(Replica(ISSUER, pins))
+    replica.sync_sent(NONCE, LEASE_NOW)
+    reply = ledger.reply(heartbeat=ledger.beat())
+    assert replica.apply_clock_reply(reply, LEASE_NOW, NOW) is Outcome.NOISE
+    assert replica.apply_heartbeat(ledger.beat(), LEASE_NOW, NOW) is Outcome.NOISE
+    assert replica.valid_until() is None
+    assert replica.vouched_until(None, NOW) is None
+    assert told(replica) == ("refused", "root_mismatch")
+
+    new_roots = root_set([NEW_ROOT], version=2)
+    ledger.append(publish(signed_keyset(2, by=[ROOT, NEW_ROOT], roots=new_roots)))
+    ledger.feed(replica)
+    assert replica.valid_until() is None  # a lease is proven anew
+    ledger.make_live(replica)
+    assert told(replica) == ("live", "")
 
 
 def test_a_key_revoked_and_replaced_in_one_record() -> None:

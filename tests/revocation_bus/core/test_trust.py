@@ -283,3 +283,53 @@ def test_a_term_statement_before_any_keyset_is_refused() -> None:
 def test_a_keyset_passes_for_no_term_statement() -> None:
     with pytest.raises(DocumentRejected):
         old_trust().check_term(signed_keyset(2, by=OLD, roots=root_set(OLD, 2)))
+
+
+# --- roots pinned later than the ledger's first ones ----------------------------------------------
+
+
+def later(version: int = 2) -> PinnedRoots:
+    """The file of a service that was enrolled after a change of roots."""
+    return PinnedRoots(frozenset(root.kid for root in NEW), 2, version)
+
+
+def old_roots(version: int = 1, **more: Any) -> SignedDocument:
+    return signed_keyset(version, by=OLD[:2], roots=root_set(OLD, 2), **more)
+
+
+def handed_over(version: int = 2, by: list[PrivateKeySigner] | None = None) -> SignedDocument:
+    return signed_keyset(
+        version, by=[*OLD[:2], *NEW[:2]] if by is None else by, roots=root_set(NEW, 2, 2)
+    )
+
+
+def test_whoever_pins_the_new_roots_follows_the_old_ones_and_believes_nothing() -> None:
+    before = Trust(ISSUER, later()).accept(old_roots())
+    assert not before.anchored
+    assert not before.accept(old_roots(2)).anchored
+    after = before.accept(handed_over())
+    assert after.anchored
+    assert after.accept(signed_keyset(3, by=NEW[1:], roots=root_set(NEW, 2, 2))).anchored
+
+
+def test_roots_that_are_pinned_are_asked_for_at_their_version() -> None:
+    """An older set may be followed; one of that version that is another is nobody's."""
+    trust = Trust(ISSUER, later()).accept(old_roots())
+    others = [STRANGER, *NEW[:1]]
+    for roots, by in (
+        (root_set([STRANGER], 1, 2), [*OLD[:2], STRANGER]),
+        (root_set(others, 2, 2), [*OLD[:2], *others]),
+        (root_set(NEW, 1, 2), [*OLD[:2], NEW[0]]),
+    ):
+        assert refused(trust, signed_keyset(2, by=by, roots=roots)) == "root_mismatch"
+    assert refused(trust, handed_over(by=NEW)) == "root_mismatch"  # the old ones let go too
+    assert refused(Trust(ISSUER, later()), handed_over(by=OLD)) == "root_mismatch"
+    late = root_set([STRANGER], 1, 3)
+    assert refused(Trust(ISSUER, later()), signed_keyset(1, by=[STRANGER], roots=late)) == (
+        "root_mismatch"
+    )
+
+
+def test_the_first_roots_are_never_followed_unpinned() -> None:
+    assert refused(Trust(ISSUER, later(1)), old_roots()) == "root_mismatch"
+    assert start().anchored

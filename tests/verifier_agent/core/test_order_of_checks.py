@@ -24,6 +24,7 @@ from tests.support.ledger import (
 from tests.support.tokens import AUDIENCE, ISSUER, claims, own_jti
 from tocsin_revocation_bus.core.replica import Outcome, Replica
 from tocsin_revocation_bus.core.state import TokenFacts
+from tocsin_revocation_bus.core.trust import PinnedRoots
 from tocsin_schemas.errors import AgentStale, TokenRejected
 from tocsin_verifier_agent.core.authority import LedgerAuthority, TrustedKey
 from tocsin_verifier_agent.core.token_verifier import TokenVerifier
@@ -339,3 +340,26 @@ def test_once_known_to_be_stale_a_verifier_does_no_work_for_an_answer_it_cannot_
     for _ in range(3):
         assert outcome_of(verifier, agent.mint()) == "503"
     assert len(asked) == 2  # the good one, and the one that showed it
+
+
+def test_keys_of_roots_that_are_only_followed_accept_nothing() -> None:
+    """The agent's file pins later roots, and their keyset has not come yet: not even an agent that
+    may go on without a lease goes by the keys before it.
+    """
+    ledger = Ledger()
+    replica = ledger.feed(Replica(ISSUER, PinnedRoots(frozenset([STRANGER.kid]), 1, 2)))
+    verifier = TokenVerifier(
+        LedgerAuthority(replica),
+        audiences={ISSUER: frozenset([AUDIENCE])},
+        lease_clock=lambda: LEASE_NOW,
+        wall_clock=lambda: NOW,
+    )
+    good = token(TOKEN_KEY, claims())
+    for attempt in (
+        lambda: verifier.verify(good),
+        lambda: verifier.verify_unproven(good, obey_rules=True),
+        lambda: verifier.verify_unproven(good, obey_rules=False),
+    ):
+        with pytest.raises(AgentStale) as stale:
+            attempt()
+        assert stale.value.code == "root_mismatch"

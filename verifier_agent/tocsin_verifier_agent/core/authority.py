@@ -107,19 +107,20 @@ class LedgerAuthority:
 
 class _Table:
     """All keys by kid; made anew whenever the keyset or an import has changed, and never altered,
-    since other threads read it.
+    since other threads read it. Empty while the pinned roots do not stand behind the keyset.
     """
 
     def __init__(self, trust: Trust, imported: Mapping[str, Mapping[str, PublicKey]]) -> None:
         self.trust = trust
         self.imported = imported
-        life_s = 0 if trust.policy is None else trust.policy.max_token_life_s
+        keyset = trust.keyset if trust.anchored else None
+        life_s = 0 if keyset is None else keyset.policy.max_token_life_s
         self.keys: dict[str, tuple[TrustedKey, ...]] = {
             kid: (TrustedKey(key, kid, {trust.issuer: None}, True, True, life_s, window),)
-            for kid, key in trust.token_keys.items()
+            for kid, key in (trust.token_keys if keyset else {}).items()
             for window in (trust.windows[kid],)
         }
-        for issuer in () if trust.keyset is None else trust.keyset.foreign_issuers:
+        for issuer in () if keyset is None else keyset.foreign_issuers:
             for kid, key in imported.get(issuer.iss, {}).items():
                 profiles = {issuer.iss: issuer.profile}
                 found = TrustedKey(key, jwk.thumbprint(key.jwk), profiles, False, False, life_s)

@@ -88,7 +88,7 @@ while ARGV[arg] do
   else
     local iat = decide(scopes, found)
     local exp = iat + tonumber(life)
-    redis.call('SET', register .. jti, sid ~= '' and sid or client, 'EXAT', int(exp + beyond))
+    redis.call('SET', register .. jti, sid .. '\n' .. client, 'EXAT', int(exp + beyond))
     if sid ~= '' then
       local tokens = session_tokens .. sid
       redis.call('ZREMRANGEBYSCORE', tokens, '-inf', int(time - beyond))
