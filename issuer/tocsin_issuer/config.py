@@ -4,9 +4,9 @@ Secrets are no part of it: they come from files or the environment (``*_FILE``).
 """
 
 from functools import cached_property
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, model_validator
 
 from tocsin_issuer.foreign.named_issuer import foreign_issuer
 from tocsin_issuer.tls.files import TlsFiles
@@ -18,6 +18,7 @@ _DAY_S: Final = 24 * 3600
 Identifier = Annotated[str, Field(min_length=1, max_length=255)]
 Host = Annotated[str, Field(min_length=1, max_length=255)]
 Port = Annotated[int, Field(ge=0, le=65535)]
+Url = Annotated[str, Field(pattern=r"^https?://[^\s?#]+$", max_length=1024)]
 
 
 class ForeignIssuerConfig(BaseModel):
@@ -54,8 +55,13 @@ class IssuerConfig(BaseModel):
     iss: Annotated[str, Field(min_length=1, max_length=1024)]
     """The one ``iss`` of all tokens and records; a URL by default."""
 
-    public_url: Annotated[str, Field(pattern=r"^https?://[^\s?#]+$", max_length=1024)] | None = None
+    public_url: Url | None = None
     """Where clients reach the public listener; ``iss`` where none is given."""
+
+    internal_url: Url | None = None
+    """Where services reach the internal listener; where none is given, its metadata names the host
+    that a request asked for.
+    """
 
     public_host: Host = "127.0.0.1"
     public_port: Port = 8080
@@ -90,9 +96,24 @@ class IssuerConfig(BaseModel):
     """The ``client_id`` of tokens from ``/v1/login`` (RFC 9068 asks for one)."""
 
     login_failures: Annotated[int, Field(ge=1, le=1000)] = 10
-    """Failed logins of one account before it is locked."""
+    """Failed logins of one account from one source before these two are locked."""
+
+    login_address_failures: Annotated[int, Field(ge=1, le=100_000)] = 100
+    """Failed logins from one source before it is locked; clients that fail count by themselves."""
+
+    login_account_failures: Annotated[int, Field(ge=1, le=100_000)] = 100
+    """Failed logins of one account before it is locked for sources that it is not known from."""
 
     login_lock_s: Annotated[int, Field(ge=1, le=_DAY_S)] = 60
+    """The first lock; each failure that follows it locks for twice as long."""
+
+    login_longest_lock_s: Annotated[int, Field(ge=1, le=_DAY_S)] = 900
+
+    trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], Field(max_length=64)] = ()
+    """The networks of the reverse proxies that are believed about where a request comes from."""
+
+    trusted_proxy_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
+    """Which header those proxies write; the other one comes from anybody."""
 
     commit_wait_s: Annotated[float, Field(ge=0.0, le=30.0)] = 2.0
     """How long a caller waits for the ledger before it is answered 202."""
@@ -108,6 +129,15 @@ class IssuerConfig(BaseModel):
 
     foreign_least_pause_s: Annotated[float, Field(ge=1.0, le=3600.0)] = 30.0
     """Between two fetches from one foreign issuer, whoever asks for them."""
+
+    max_connections: Annotated[int, Field(ge=1, le=65_535)] = 1024
+    """Of one listener; more are refused."""
+
+    max_head_bytes: Annotated[int, Field(ge=8 * 1024, le=2**20)] = 32 * 1024
+    """Of a request line and its headers. A token alone may be 8 KiB."""
+
+    head_timeout_s: Annotated[float, Field(gt=0.0, le=120.0)] = 10.0
+    """For a request's head, from the connection or its first byte."""
 
     audit_log_entries: Annotated[int, Field(ge=1000, le=10_000_000)] = 100_000
     """How many of what was done the audit log keeps, and how many of what was refused; each takes
@@ -134,6 +164,8 @@ class IssuerConfig(BaseModel):
             raise ValueError("access_token_life_s exceeds max_token_life_s")
         if self.session_idle_s > self.session_absolute_s:
             raise ValueError("session_idle_s exceeds session_absolute_s")
+        if self.login_lock_s > self.login_longest_lock_s:
+            raise ValueError("login_lock_s exceeds login_longest_lock_s")
         return self
 
     @model_validator(mode="after")

@@ -128,6 +128,7 @@ class Development:
             {
                 "iss": self.public_url if first else ceremony.issuer_of(issuer_folder),
                 "public_url": self.public_url,
+                "internal_url": self.internal_url,
                 "public_port": options.public_port,
                 "internal_port": options.internal_port,
                 "grpc_port": options.grpc_port,

@@ -34,6 +34,7 @@ from tocsin_issuer.grpc.listener import GrpcListener
 from tocsin_issuer.http.account_routes import account_router
 from tocsin_issuer.http.asyncapi_routes import asyncapi_router
 from tocsin_issuer.http.ceremony_routes import ceremony_router
+from tocsin_issuer.http.connection import ConnectionLimits
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.http.exchange_endpoint import token_exchange
 from tocsin_issuer.http.exchange_policy_route import exchange_policy_router
@@ -71,6 +72,7 @@ from tocsin_issuer.store.passwords import Passwords
 from tocsin_issuer.store.register import Register
 from tocsin_issuer.store.revocations import Revocations
 from tocsin_issuer.store.sessions import SessionStore
+from tocsin_issuer.store.throttle import Throttle
 from tocsin_issuer.store.users import UserStore
 from tocsin_issuer.tls.watch import WatchedTls
 from tocsin_revocation_bus.clocks import lease_clock, wall_clock
@@ -308,9 +310,7 @@ class IssuerService:
         config = self.config
         foreign = KnownIssuers(lambda: self.replica.trust.keyset)
         passwords = Passwords()
-        users = UserStore(
-            redis, passwords, max_failures=config.login_failures, lock_s=config.login_lock_s
-        )
+        users = UserStore(redis, passwords)
         clients = ClientStore(redis)
         guard = StoreGuard(redis, self.replica, self._follower.read_now)
         ours = frozenset({config.iss, *config.default_audiences})
@@ -330,6 +330,7 @@ class IssuerService:
         context = IssuerContext(
             config=config,
             users=users,
+            throttle=Throttle(redis, config),
             clients=clients,
             sessions=SessionStore(
                 redis,
@@ -378,7 +379,7 @@ class IssuerService:
             ),
             (internal, config.internal_host, config.internal_port, config.internal_tls),
         ):
-            self._will_open(Listener(app, host, port, tls))
+            self._will_open(Listener(app, host, port, ConnectionLimits.of(config), tls))
         if config.grpc_port is not None:
             servicer = ExchangeServicer(context, token_exchange(context, policy.current))
             files = config.internal_tls

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,17 @@ from tocsin_issuer.config import IssuerConfig
 from tocsin_issuer.foreign.issuers_file import ISSUERS_NAME, read_issuers_file
 from tocsin_revocation_bus.jetstream.connection import BusAddress
 from tocsin_schemas.errors import ConfigurationError
+
+_LISTENER_SETTINGS = (
+    "public_url",
+    "public_host",
+    "public_port",
+    "internal_url",
+    "internal_host",
+    "internal_port",
+    "grpc_host",
+    "grpc_port",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +75,7 @@ def settings_from_environment(environment: Mapping[str, str] = os.environ) -> Is
             name for name in _required(environment, "TOCSIN_AUDIENCES").split(",") if name
         ),
     }
-    for name in (
-        "public_url",
-        "public_host",
-        "public_port",
-        "internal_host",
-        "internal_port",
-        "grpc_host",
-        "grpc_port",
-    ):
+    for name in _LISTENER_SETTINGS:
         given = environment.get(f"TOCSIN_{name.upper()}")
         if given:
             values[name] = given
@@ -79,6 +83,10 @@ def settings_from_environment(environment: Mapping[str, str] = os.environ) -> Is
         tls = _tls(environment, f"TOCSIN_{listener.upper()}_TLS")
         if tls:
             values[f"{listener}_tls"] = tls
+    if given := environment.get("TOCSIN_TRUSTED_PROXIES"):
+        values["trusted_proxies"] = tuple(given.split(","))
+    if given := environment.get("TOCSIN_TRUSTED_PROXY_HEADER"):
+        values["trusted_proxy_header"] = given.lower()
     folder = Path(_required(environment, "TOCSIN_DATA_DIR"))
     values |= read_issuers_file(folder / ISSUERS_NAME)
     return IssuerSettings(
@@ -90,6 +98,19 @@ def settings_from_environment(environment: Mapping[str, str] = os.environ) -> Is
         ),
         redis_url=servers.redis_url or _required(environment, "TOCSIN_REDIS_URL"),
     )
+
+
+def log_level(environment: Mapping[str, str] = os.environ, default: str = "info") -> int:
+    """From which level on we log, by ``TOCSIN_LOG_LEVEL``.
+
+    Raises:
+        ConfigurationError: ``setting_invalid``.
+    """
+    name = (environment.get("TOCSIN_LOG_LEVEL") or default).upper()
+    level = logging.getLevelNamesMapping().get(name)
+    if level is None:
+        raise ConfigurationError("setting_invalid", "TOCSIN_LOG_LEVEL: debug, info, warning, error")
+    return level
 
 
 def checked_config(values: Mapping[str, object]) -> IssuerConfig:

@@ -81,8 +81,8 @@ def normal_typ(typ: str) -> str:
     return typ.lower().removeprefix("application/")
 
 
-def parse_header(segment: str) -> Header:
-    """Decode and check one protected header.
+def parse_header(segment: str, default_kid: str | None = None) -> Header:
+    """Decode and check one protected header; ``default_kid`` is that of one that names none.
 
     Raises:
         JwsRejected: ``header``, ``kid`` or ``alg``.
@@ -95,7 +95,7 @@ def parse_header(segment: str) -> Header:
         raise JwsRejected("header") from None
     if not _REFUSED.isdisjoint(members):
         raise JwsRejected("header")
-    kid, alg, typ = members.get("kid"), members.get("alg"), members.get("typ")
+    kid, alg, typ = members.get("kid", default_kid), members.get("alg"), members.get("typ")
     if type(kid) is not str or not 0 < len(kid) <= MAX_KID_LENGTH:
         raise JwsRejected("kid")
     if type(alg) is not str:
@@ -144,6 +144,7 @@ def verify_signature(
     *,
     typ: str | None = None,
     max_length: int = MAX_JWS_LENGTH,
+    default_kid: str | None = None,
 ) -> Header:
     """As :func:`verify_compact`, for a text whose payload has been read already.
 
@@ -151,7 +152,7 @@ def verify_signature(
         JwsRejected: ``size``, ``segments``, ``header``, ``kid``, ``alg``, ``typ`` or ``signature``.
     """
     head, _, signature, signed = split(text, max_length)
-    header = _known_header(head)
+    header = _known_header(head, default_kid)
     if typ is not None and header.typ != typ:
         raise JwsRejected("typ")
     key = keys.get(header.kid)
@@ -167,6 +168,7 @@ def verify_compact(
     *,
     typ: str | None = None,
     max_length: int = MAX_JWS_LENGTH,
+    default_kid: str | None = None,
 ) -> VerifiedJws:
     """Verify a compact JWS against ``keys`` (by kid).
 
@@ -175,12 +177,13 @@ def verify_compact(
         keys: the keys that may have signed it, by kid.
         typ: the one type to accept (without ``application/``), or None for any.
         max_length: the longest text to look at, in characters.
+        default_kid: the key of a text that names none; without it, such a text is refused.
 
     Raises:
         JwsRejected: ``size``, ``segments``, ``header``, ``kid``, ``alg``, ``typ``, ``payload`` or
             ``signature``; always after bounded work.
     """
-    header = verify_signature(text, keys, typ=typ, max_length=max_length)
+    header = verify_signature(text, keys, typ=typ, max_length=max_length, default_kid=default_kid)
     try:
         payload = base64url.decode(text.split(".", 2)[1])
     except EncodingRejected:

@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 import httpx
-from fastapi.routing import APIRoute
-from starlette.routing import BaseRoute
 
 from tests.e2e.conftest import Stack
+from tests.support.routes import routes_of
 from tocsin_issuer.http.admin_calls import ADMIN_CALLS, ADMINISTRATIVE, BY_CLIENT, OPEN
-
-
-def routes_of(routes: Sequence[BaseRoute]) -> Iterator[tuple[str, str]]:
-    """Each method and path; of an included router, its own."""
-    for route in routes:
-        if isinstance(route, APIRoute):
-            for method in route.methods or ():
-                yield method, route.path_format
-        else:
-            yield from routes_of(route.original_router.routes)  # type: ignore[attr-defined]
 
 
 async def token_with(stack: Stack, name: str, scopes: list[str]) -> dict[str, str]:

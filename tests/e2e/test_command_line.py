@@ -2,19 +2,14 @@
 
 import json
 import os
-import signal
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
+from tests.support.up import TOCSIN, Up, running_up
 from tocsin_issuer.embedded.port import find_free
-
-TOCSIN = str(Path(sys.executable).with_name("tocsin"))
 
 
 def run(
@@ -32,51 +27,29 @@ def run(
     )
 
 
-def up_arguments(public: int, internal: int) -> list[str]:
-    ports = ["--public-port", str(public), "--internal-port", str(internal)]
-    return ["up", "--service", "orders", "--lease-ms", "3000", "--heartbeat-ms", "200", *ports]
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    policy = ["--lease-ms", "3000", "--heartbeat-ms", "200"]
+    with running_up(tmp_path_factory.mktemp("up"), "orders", options=policy) as up:
+        yield up
+        children = _children_of(up.process.pid)
+        assert len(children) == 2  # nats-server and valkey-server
+    assert up.process.returncode == 0, (up.folder / "up.log").read_text()
+    assert not any(Path(f"/proc/{child}").exists() for child in children)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder in which `tocsin up` runs, with the public URL in `url`."""
-    folder = tmp_path_factory.mktemp("up")
-    public, internal = find_free(), find_free()
-    with (folder / "up.log").open("wb") as log:
-        process = subprocess.Popen(
-            [TOCSIN, *up_arguments(public, internal)], cwd=folder, stdout=log, stderr=log
-        )
-    (folder / "url").write_text(f"http://127.0.0.1:{public}")
-    deadline = time.monotonic() + 30
-    while b"ready" not in (folder / "up.log").read_bytes():
-        assert process.poll() is None, (folder / "up.log").read_text()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    yield folder
-    children = _children_of(process.pid)
-    assert len(children) == 2  # nats-server and valkey-server
-    process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 0, (folder / "up.log").read_text()
-    assert not any(Path(f"/proc/{child}").exists() for child in children)
+def folder(up: Up) -> Path:
+    """A folder in which `tocsin up` runs."""
+    return up.folder
 
 
 def _children_of(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
-def log_in(folder: Path) -> dict[str, str]:
-    secrets = (folder / ".tocsin" / "first-user.toml").read_text()
-    username, password = (line.split('"')[1] for line in secrets.splitlines())
-    answer = httpx.post(
-        (folder / "url").read_text() + "/v1/login",
-        json={"username": username, "password": password},
-    )
-    members: dict[str, str] = answer.json()
-    return members
-
-
-def test_check_revoke_and_replay(folder: Path) -> None:
-    login = log_in(folder)
+def test_check_revoke_and_replay(up: Up) -> None:
+    folder, login = up.folder, up.log_in()
     token = login["access_token"]
     checked = run(folder, "token", "check", "-", "--file", "orders.tocsin", text=token)
     assert checked.returncode == 0, checked.stderr
@@ -100,8 +73,8 @@ def test_check_revoke_and_replay(folder: Path) -> None:
         assert token not in output
 
 
-def test_a_dry_run_a_file_and_the_audit_log(folder: Path) -> None:
-    login = log_in(folder)
+def test_a_dry_run_a_file_and_the_audit_log(up: Up) -> None:
+    folder, login = up.folder, up.log_in()
     checked = run(
         folder, "token", "check", "-", "--file", "orders.tocsin", text=login["access_token"]
     )
@@ -153,10 +126,11 @@ def test_keys(folder: Path) -> None:
     assert "retiring" in run(folder, "keys", "list").stdout
 
 
-def test_the_first_secrets_are_private_and_shown_once(folder: Path) -> None:
-    password = (folder / ".tocsin" / "first-user.toml").read_text().splitlines()[1].split('"')[1]
-    shown = (folder / "up.log").read_text()
-    assert shown.count(password) == 1
+def test_the_first_secrets_are_private_and_shown_once(up: Up) -> None:
+    folder = up.folder
+    password = up.secrets("first-user")["password"]
+    assert (folder / "up.out").read_text().count(password) == 1
+    assert password not in (folder / "up.log").read_text()
     for path in (folder / ".tocsin").rglob("*"):
         assert path.stat().st_mode & 0o077 == 0, path
     assert (folder / "orders.tocsin").stat().st_mode & 0o077 == 0
@@ -171,7 +145,8 @@ def failure(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def test_a_folder_in_use(folder: Path) -> None:
-    done = run(folder, *up_arguments(find_free(), find_free()))
+    ports = ["--public-port", str(find_free()), "--internal-port", str(find_free())]
+    done = run(folder, "up", "--service", "orders", *ports)
     assert failure(done).endswith("[data_dir_in_use]")
 
 

@@ -121,7 +121,7 @@ async def site_of(stack: Stack) -> AsyncIterator[Site]:
             max_token_life_s=config.max_token_life_s,
             session_absolute_s=config.session_absolute_s,
         )
-        users = UserStore(redis, passwords, max_failures=5, lock_s=60)
+        users = UserStore(redis, passwords)
         yield Site(stack, redis, outbox, accounts, users)
     finally:
         await redis.aclose()

@@ -162,10 +162,7 @@ class Stack:
         redis = connect_redis(self.valkey.url)
         try:
             users = UserStore(
-                redis,
-                Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)),
-                max_failures=100,
-                lock_s=1,
+                redis, Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
             )
             if not await redis.exists(names.USERNAME + name):
                 await users.create(name, PASSWORD, perms=perms)

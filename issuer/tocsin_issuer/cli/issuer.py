@@ -66,10 +66,12 @@ def init(
 def run() -> None:
     """Run the issuer on the servers that the environment names, until it is told to stop."""
     # Here: the service brings web and bus frameworks, which would slow every other command down.
+    from tocsin_issuer.logs import log_as_json
     from tocsin_issuer.service import IssuerService
-    from tocsin_issuer.settings import settings_from_environment
+    from tocsin_issuer.settings import log_level, settings_from_environment
     from tocsin_issuer.store.audit_log import LOGGER
 
+    log_as_json(log_level())
     logging.getLogger(LOGGER).setLevel(logging.INFO)
     asyncio.run(_run(IssuerService(settings_from_environment())))
 

@@ -44,7 +44,10 @@ def up(
     """
     # Here: the service brings web and bus frameworks, which would slow every other command down.
     from tocsin_issuer.development import Development, DevelopmentOptions
+    from tocsin_issuer.logs import log_as_json
+    from tocsin_issuer.settings import log_level
 
+    log_as_json(log_level(default="warning"))
     services = service or ["dev"]
     for name in services:
         if not _SERVICE_NAME.fullmatch(name):

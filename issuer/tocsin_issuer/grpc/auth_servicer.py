@@ -52,7 +52,11 @@ class ExchangeServicer(AuthServicer):
         """``known`` is what the audit log may be told; it is added to as more has been checked."""
         form = _form_of(request)
         client = await authenticate(
-            self._context, _authorization(context), form, peer.of_grpc(context)
+            self._context,
+            _authorization(context),
+            form,
+            peer.of_grpc(context),
+            _address(context.peer()),
         )
         if client is None:
             raise invalid_client()

@@ -15,6 +15,7 @@ import grpc  # type: ignore[import-untyped]
 from redis.exceptions import RedisError
 
 from tocsin_issuer.http.errors import error_of
+from tocsin_issuer.store.throttle import Throttled
 from tocsin_schemas.auth_v1 import CODE_KEY, ERROR_KEY, RETRY_AFTER_KEY
 from tocsin_schemas.errors import AgentStale, RequestRejected
 
@@ -56,6 +57,9 @@ class Refusal:
 def refusal_of(error: Exception) -> Refusal:
     """What to answer. What nobody expected is logged, and its text stays with us."""
     match error:
+        case Throttled():
+            word = error_of(error.status, error.code)
+            return Refusal(word, error.code, str(error), error.retry_after)
         case RequestRejected():
             word = error_of(error.status, error.code)
             return Refusal(word, error.code, str(error), 1 if error.status in (429, 503) else None)

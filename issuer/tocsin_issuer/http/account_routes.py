@@ -6,7 +6,7 @@ permission that they lack themselves, and takes over none that has one.
 
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import orjson
 from fastapi import APIRouter, Path, Query, Request
@@ -15,9 +15,18 @@ from starlette.responses import JSONResponse
 
 from tocsin_issuer.http.admin_calls import ADMINISTRATIVE
 from tocsin_issuer.http.admin_route import admin_router, operator_of
+from tocsin_issuer.http.answers import (
+    ClientPage,
+    MadeClient,
+    NamedClient,
+    NamedUser,
+    RenewedSecret,
+    UserPage,
+)
 from tocsin_issuer.http.audited import about
 from tocsin_issuer.http.commit import commit_answer
 from tocsin_issuer.http.context import IssuerContext
+from tocsin_issuer.http.documented import OPERATOR, commits, documented
 from tocsin_issuer.http.errors import InsufficientScope
 from tocsin_issuer.store.account_endings import AccountEndings
 from tocsin_issuer.store.account_list import AccountList, AccountPage
@@ -26,6 +35,8 @@ from tocsin_issuer.store.users import MAX_NAME_LENGTH, UserStore
 from tocsin_issuer.tls.certificate_name import KINDS, CertificateName
 from tocsin_issuer.tls.certificate_name import MAX_LENGTH as MAX_CERTIFICATE_NAME
 from tocsin_schemas.errors import RequestRejected
+
+_UNKNOWN: Final = (404, 429)  # or ended too often within a second
 
 Id = Annotated[str, Path(min_length=1, max_length=255)]
 Limit = Annotated[int, Query(ge=1, le=200)]
@@ -103,12 +114,12 @@ def account_router(
     """``users:read`` and ``clients:read`` look, ``users:write`` and ``clients:write`` change."""
     router = admin_router(context)
 
-    @router.get("/users")
+    @router.get("/users", **documented(UserPage, caller=OPERATOR))
     async def list_users(limit: Limit = 100, cursor: Cursor = "") -> JSONResponse:
         """A page of users, by sub."""
         return _page("users", await listed.users(limit, cursor))
 
-    @router.post("/users")
+    @router.post("/users", **documented(NamedUser, 201, caller=OPERATOR, errors=(409,)))
     async def create_user(body: NewUser, request: Request) -> JSONResponse:
         """Create a user."""
         _may_grant(request, body.perms)
@@ -116,37 +127,40 @@ def account_router(
         about(target=sub)
         return JSONResponse({"sub": sub}, 201)
 
-    @router.post("/users/{sub}/password")
+    @router.post(
+        "/users/{sub}/password",
+        **commits(caller=OPERATOR, errors=_UNKNOWN),
+    )
     async def change_password(sub: Id, body: NewPassword, request: Request) -> JSONResponse:
         """Give a user another password, and end all that was got with the old one."""
         await _user_within(request, sub)
         return await commit_answer(context, await accounts.change_password(sub, body.password))
 
-    @router.post("/users/{sub}/disable")
+    @router.post("/users/{sub}/disable", **commits(caller=OPERATOR, errors=_UNKNOWN))
     async def disable_user(sub: Id, request: Request) -> JSONResponse:
         """Disable a user, and end everything of theirs."""
         await _user_within(request, sub)
         return await commit_answer(context, await accounts.disable_user(sub))
 
-    @router.post("/users/{sub}/enable")
+    @router.post("/users/{sub}/enable", **documented(NamedUser, caller=OPERATOR, errors=(404,)))
     async def enable_user(sub: Id, request: Request) -> JSONResponse:
         """Let a user log in again."""
         await _user_within(request, sub)
         await users.set_disabled(sub, False)
         return JSONResponse({"sub": sub})
 
-    @router.delete("/users/{sub}")
+    @router.delete("/users/{sub}", **commits(caller=OPERATOR, errors=_UNKNOWN))
     async def delete_user(sub: Id, request: Request) -> JSONResponse:
         """Forget a user, and end everything of theirs."""
         await _user_within(request, sub)
         return await commit_answer(context, await accounts.delete_user(sub))
 
-    @router.get("/clients")
+    @router.get("/clients", **documented(ClientPage, caller=OPERATOR))
     async def list_clients(limit: Limit = 100, cursor: Cursor = "") -> JSONResponse:
         """A page of clients, by id."""
         return _page("clients", await listed.clients(limit, cursor))
 
-    @router.post("/clients")
+    @router.post("/clients", **documented(MadeClient, 201, caller=OPERATOR, errors=(409,)))
     async def create_client(body: NewClient, request: Request) -> JSONResponse:
         """Create a client. Its secret, where it has one, is shown this once."""
         _may_grant(request, body.scopes)
@@ -162,7 +176,10 @@ def account_router(
         about(target=body.client_id)
         return JSONResponse(made, 201)
 
-    @router.post("/clients/{client_id}/secret")
+    @router.post(
+        "/clients/{client_id}/secret",
+        **commits(RenewedSecret, caller=OPERATOR, errors=_UNKNOWN),
+    )
     async def rotate_secret(client_id: Id, request: Request) -> JSONResponse:
         """Replace a client's secret, or its keys, by a new secret, and end all that was got with
         the old ones.
@@ -173,7 +190,10 @@ def account_router(
         members = orjson.loads(bytes(answer.body)) | {"client_secret": secret}
         return JSONResponse(members, answer.status_code)
 
-    @router.put("/clients/{client_id}/keys")
+    @router.put(
+        "/clients/{client_id}/keys",
+        **commits(caller=OPERATOR, errors=_UNKNOWN),
+    )
     async def replace_keys(client_id: Id, body: NewKeys, request: Request) -> JSONResponse:
         """Replace a client's keys, or its secret, by keys, and end all that was got with the old
         ones.
@@ -183,13 +203,16 @@ def account_router(
             context, await accounts.replace_client_keys(client_id, body.jwks)
         )
 
-    @router.post("/clients/{client_id}/disable")
+    @router.post("/clients/{client_id}/disable", **commits(caller=OPERATOR, errors=_UNKNOWN))
     async def disable_client(client_id: Id, request: Request) -> JSONResponse:
         """Disable a client, and end everything of it."""
         await _client_within(request, client_id)
         return await commit_answer(context, await accounts.disable_client(client_id))
 
-    @router.post("/clients/{client_id}/enable")
+    @router.post(
+        "/clients/{client_id}/enable",
+        **documented(NamedClient, caller=OPERATOR, errors=(404,)),
+    )
     async def enable_client(client_id: Id, request: Request) -> JSONResponse:
         """Let a client ask for tokens again."""
         await _client_within(request, client_id)

@@ -52,6 +52,7 @@ OPEN: Final = frozenset(
         ("GET", "/healthz"),
         ("GET", "/readyz"),
         ("GET", "/asyncapi.json"),
+        ("GET", "/openapi.json"),
         ("GET", "/.well-known/oauth-authorization-server"),
     )
 )

@@ -33,7 +33,7 @@ def admin_router(context: IssuerContext, prefix: str = "/admin") -> APIRouter:
 
             async def entered(request: Request) -> Response:
                 draft = Draft(call.action, durable=True, silent=method == "GET")
-                return await audited(context.audit_log, request, draft, authorised)
+                return await audited(context, request, draft, authorised)
 
             return entered
 

@@ -4,9 +4,12 @@ from fastapi import APIRouter, FastAPI
 from starlette.responses import JSONResponse
 
 from tocsin_issuer.http import errors
+from tocsin_issuer.http.answers import Health
 from tocsin_issuer.http.body_limit import BodyLimit
 from tocsin_issuer.http.context import IssuerContext
+from tocsin_issuer.http.documented import ANYBODY, DocumentedApp, documented
 from tocsin_issuer.http.request_id import RequestId
+from tocsin_issuer.http.request_log import RequestLog
 from tocsin_issuer.http.security_headers import SecurityHeaders
 
 
@@ -19,7 +22,7 @@ def create_app(
     """An application with our errors, limits and headers, and no pages of its own. The routes at
     ``streamed`` limit their bodies themselves.
     """
-    app = FastAPI(title=title, docs_url=None, redoc_url=None, openapi_url=None)
+    app = DocumentedApp(title=title, docs_url=None, redoc_url=None)
     errors.install(app)
     for router in (*routers, _health(context)):
         app.include_router(router)
@@ -30,6 +33,7 @@ def create_app(
         streamed=streamed,
     )
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(RequestLog)
     app.add_middleware(RequestId)
     return app
 
@@ -37,12 +41,12 @@ def create_app(
 def _health(context: IssuerContext) -> APIRouter:
     router = APIRouter()
 
-    @router.get("/healthz")
+    @router.get("/healthz", **documented(Health, caller=ANYBODY))
     async def healthz() -> JSONResponse:
         """The process answers."""
         return JSONResponse({"status": "ok"})
 
-    @router.get("/readyz")
+    @router.get("/readyz", **documented(Health, 200, 503, caller=ANYBODY))
     async def readyz() -> JSONResponse:
         """Everything that is needed works."""
         ready = await context.readiness()

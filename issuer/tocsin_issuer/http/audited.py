@@ -10,8 +10,9 @@ from fastapi.exceptions import RequestValidationError
 from starlette.responses import Response
 
 from tocsin_issuer.audit_entry import OK, PENDING, AuditEntry
+from tocsin_issuer.http.client_address import client_address
+from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.http.request_id import request_id_of
-from tocsin_issuer.store.audit_log import AuditLog
 from tocsin_revocation_bus.clocks import wall_clock
 from tocsin_schemas.errors import TocsinError
 
@@ -55,7 +56,9 @@ def entered() -> None:
         draft.silent = False
 
 
-async def audited(log: AuditLog, request: Request, draft: Draft, handle: Handler) -> Response:
+async def audited(
+    context: IssuerContext, request: Request, draft: Draft, handle: Handler
+) -> Response:
     """Handle a request, and enter it into the log with what came of it."""
     token = _CURRENT.set(draft)
     try:
@@ -74,15 +77,15 @@ async def audited(log: AuditLog, request: Request, draft: Draft, handle: Handler
         raise
     finally:
         _CURRENT.reset(token)
-        entry = entry_of(request, draft)
+        entry = entry_of(context, request, draft)
         if entry.refused or not draft.silent:
             if draft.durable:
-                await log.write(entry)
+                await context.audit_log.write(entry)
             else:
-                log.note(entry)
+                context.audit_log.note(entry)
 
 
-def entry_of(request: Request, draft: Draft) -> AuditEntry:
+def entry_of(context: IssuerContext, request: Request, draft: Draft) -> AuditEntry:
     """The entry as of now."""
     return AuditEntry(
         time_ms=int(wall_clock() * 1000),
@@ -94,5 +97,5 @@ def entry_of(request: Request, draft: Draft) -> AuditEntry:
         event_id=draft.event_id,
         count=draft.count,
         request_id=request_id_of(request),
-        address="" if request.client is None else request.client.host,
+        address=client_address(request, context.config),
     )

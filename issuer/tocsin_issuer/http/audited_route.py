@@ -7,11 +7,11 @@ from fastapi.routing import APIRoute
 from starlette.responses import Response
 
 from tocsin_issuer.http.audited import Draft, Handler, audited
-from tocsin_issuer.store.audit_log import AuditLog
+from tocsin_issuer.http.context import IssuerContext
 
 
 def audited_route(
-    log: AuditLog,
+    context: IssuerContext,
     actions: Mapping[str, str],
     of: type[APIRoute] = APIRoute,
     *,
@@ -31,7 +31,7 @@ def audited_route(
                 return handle
 
             async def entered(request: Request) -> Response:
-                return await audited(log, request, Draft(action, silent=silent), handle)
+                return await audited(context, request, Draft(action, silent=silent), handle)
 
             return entered
 

@@ -10,8 +10,10 @@ from starlette.responses import Response
 
 from tocsin_issuer.audit_entry import OK, PENDING
 from tocsin_issuer.http.admin_route import admin_router, operator_of
+from tocsin_issuer.http.answers import BulkLine
 from tocsin_issuer.http.audited import Draft, about, entry_of
 from tocsin_issuer.http.context import IssuerContext
+from tocsin_issuer.http.documented import OPERATOR, documented
 from tocsin_issuer.http.progress_response import ProgressResponse
 from tocsin_issuer.revoking.bulk import BulkRevocation
 from tocsin_issuer.revoking.request import REASON_PATTERN
@@ -21,6 +23,7 @@ from tocsin_schemas.errors import RequestRejected
 BULK_PATH: Final = "/admin/revocations/bulk"
 CONTENT_TYPES: Final = ("application/x-ndjson", "text/plain")
 
+_LINES: Final = {"type": "string", "description": "On each line a jti and its exp."}
 _OUTCOMES: Final = {"committed": OK, "pending": PENDING}
 
 Reason = Annotated[str, Query(pattern=REASON_PATTERN)]
@@ -31,7 +34,11 @@ def bulk_router(context: IssuerContext) -> APIRouter:
     """For ``revocations:write``. It reads the body itself, so no other limit may do so before."""
     router = admin_router(context)
 
-    @router.post("/revocations/bulk")
+    @router.post(
+        "/revocations/bulk",
+        response_class=ProgressResponse,
+        **documented(BulkLine, caller=OPERATOR, body=dict.fromkeys(CONTENT_TYPES, _LINES)),
+    )
     async def bulk(request: Request, reason: Reason = "admin", iss: Iss = None) -> Response:
         """Revoke what the lines name; the answer is 200, and its last line says how it went."""
         given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -72,12 +79,12 @@ async def _told(
                 await body.read_on()
                 end.outcome = _OUTCOMES.get(one["status"]) or one["code"]
                 end.count = work.progress.accepted
-                await context.audit_log.write(entry_of(request, end))
+                await context.audit_log.write(entry_of(context, request, end))
             yield one
     finally:
         if end.outcome == "interrupted":
             end.count = work.progress.accepted
-            context.audit_log.note(entry_of(request, end))
+            context.audit_log.note(entry_of(context, request, end))
 
 
 def _target(reason: str) -> str:

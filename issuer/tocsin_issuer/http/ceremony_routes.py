@@ -7,8 +7,10 @@ from msgspec import ValidationError, convert, to_builtins
 from starlette.responses import JSONResponse
 
 from tocsin_issuer.http.admin_route import admin_router
+from tocsin_issuer.http.answers import CommittedKeyset, DraftedKeyset
 from tocsin_issuer.http.audited import about
 from tocsin_issuer.http.context import IssuerContext
+from tocsin_issuer.http.documented import OPERATOR, documented, schema_of
 from tocsin_issuer.http.strict_body import JSON, require_content_type
 from tocsin_issuer.keys.ceremonies import Ceremonies
 from tocsin_issuer.keys.draft_request import DraftRequest
@@ -23,13 +25,24 @@ def ceremony_router(context: IssuerContext, ceremonies: Ceremonies) -> APIRouter
     """``keys:write`` drafts; what is published is for the roots to say."""
     router = admin_router(context, "/admin/keys")
 
-    @router.post("/drafts")
+    @router.post(
+        "/drafts",
+        **documented(DraftedKeyset, 201, caller=OPERATOR, body={JSON: schema_of(DraftRequest)}),
+    )
     async def draft(request: Request) -> JSONResponse:
         """Make the keys that a schedule lacks, and draft the keyset that lists them."""
         wanted = await _body(request, DraftRequest)
         return JSONResponse(to_builtins(await ceremonies.draft(wanted)), 201)
 
-    @router.post("/keysets")
+    @router.post(
+        "/keysets",
+        **documented(
+            CommittedKeyset,
+            caller=OPERATOR,
+            errors=(409,),
+            body={JSON: schema_of(SignedDocument)},
+        ),
+    )
     async def publish(request: Request) -> JSONResponse:
         """Publish a keyset."""
         emission = await ceremonies.publish(await _body(request, SignedDocument))

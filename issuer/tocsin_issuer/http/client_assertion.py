@@ -14,7 +14,9 @@ from tocsin_schemas.errors import EncodingRejected, JwsRejected
 from tocsin_schemas.jwk import PublicKey
 
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-MAX_LIFE_S: Final = 300
+MAX_LIFE_S: Final = 3600
+"""What client libraries write where nobody tells them; an assertion is used once in any case."""
+
 LEEWAY_S: Final = 30
 _TYPES: Final = frozenset((None, "jwt", "client-authentication+jwt"))
 ALGORITHMS: Final = ("RS256", "ES256", "EdDSA", "Ed25519")
@@ -52,9 +54,12 @@ def read_assertion(
 ) -> Assertion | None:
     """The assertion, if one of the keys signed it, it is for us, and it is good at ``now`` (seconds
     of UTC); else None. Whether its jti was used before is not looked at.
+
+    A client with one key need not name it (RFC 7515 section 4.1.4: kid is optional).
     """
+    only = next(iter(keys)) if len(keys) == 1 else None
     try:
-        header, payload = jws.verify_compact(text, keys)
+        header, payload = jws.verify_compact(text, keys, default_kid=only)
         claims = strict_json.loads_object(payload, _MAX_VALUES)
         assertion = convert(claims, Assertion)
     except (JwsRejected, EncodingRejected, ValidationError):

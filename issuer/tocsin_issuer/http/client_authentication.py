@@ -12,6 +12,7 @@ from urllib.parse import unquote_plus
 from fastapi import Request
 
 from tocsin_issuer.http.audited import about
+from tocsin_issuer.http.client_address import client_address, source_of
 from tocsin_issuer.http.client_assertion import (
     ASSERTION_TYPE,
     LEEWAY_S,
@@ -37,12 +38,20 @@ def methods(tls: TlsFiles | None) -> tuple[str, ...]:
     return (*_METHODS, "tls_client_auth") if sees_certificates else _METHODS
 
 
+INTERNAL_ENDPOINTS: Final = ("/oauth/token", "/oauth/revoke", "/oauth/introspect")
+
+
 async def authenticate_client(
     context: IssuerContext, request: Request, form: dict[str, str]
 ) -> Client | None:
     """The client that a request over HTTP comes from, as :func:`authenticate`."""
-    authorization = request.headers.getlist("authorization")
-    return await authenticate(context, authorization, form, peer.of_scope(request.scope))
+    return await authenticate(
+        context,
+        request.headers.getlist("authorization"),
+        form,
+        peer.of_scope(request.scope),
+        client_address(request, context.config),
+    )
 
 
 async def authenticate(
@@ -50,15 +59,48 @@ async def authenticate(
     authorization: list[str],
     form: dict[str, str],
     certificate: bytes | None,
+    address: str,
 ) -> Client | None:
     """The client that a request comes from; None where it shows no credentials at all.
 
     ``authorization`` holds the values of all headers of that name, ``certificate`` is the one that
-    the connection has shown, in DER.
+    the connection has shown, in DER, and ``address`` where it comes from.
 
     Raises:
         RequestRejected: ``invalid_client`` (401) or ``invalid_request``.
+        Throttled: in place of ``invalid_client``, after too many of them from one source.
     """
+    try:
+        return await _identify(context, authorization, form, certificate)
+    except RequestRejected as rejected:
+        if rejected.code == "invalid_client":
+            await context.throttle.client_failed(source_of(address))
+        raise
+
+
+def invalid_client() -> RequestRejected:
+    """One text for every cause."""
+    return RequestRejected("invalid_client", "client authentication failed", status=401)
+
+
+def assertion_audiences(context: IssuerContext) -> frozenset[str]:
+    """How an assertion may name us (RFC 7523 section 3): by the issuer's name, or by the configured
+    URL of an endpoint, which RFC 9126 section 2 asks for too. Never by what a request calls its
+    host: the sender chooses that.
+    """
+    config = context.config
+    names = {config.iss, f"{config.base_url}/oauth/token"}
+    if config.internal_url is not None:
+        names |= {f"{config.internal_url.rstrip('/')}{path}" for path in INTERNAL_ENDPOINTS}
+    return frozenset(names)
+
+
+async def _identify(
+    context: IssuerContext,
+    authorization: list[str],
+    form: dict[str, str],
+    certificate: bytes | None,
+) -> Client | None:
     if "client_assertion" in form or "client_assertion_type" in form:
         return await _by_assertion(context, authorization, form)
     credentials = _credentials(authorization, form)
@@ -69,18 +111,6 @@ async def authenticate(
         raise invalid_client()
     about(client_id=client.client_id)
     return client
-
-
-def invalid_client() -> RequestRejected:
-    """One text for every cause."""
-    return RequestRejected("invalid_client", "client authentication failed", status=401)
-
-
-def assertion_audiences(context: IssuerContext) -> frozenset[str]:
-    """How an assertion may name us: all our endpoints take the issuer's name or the public token
-    endpoint's URL. Never what a request calls its host: the sender chooses that.
-    """
-    return frozenset((context.config.iss, f"{context.config.base_url}/oauth/token"))
 
 
 async def _by_certificate(

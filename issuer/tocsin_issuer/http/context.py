@@ -14,6 +14,7 @@ from tocsin_issuer.store.cutoffs import Cutoffs
 from tocsin_issuer.store.outbox import Emission, Outbox
 from tocsin_issuer.store.revocations import Revocations
 from tocsin_issuer.store.sessions import SessionStore
+from tocsin_issuer.store.throttle import Throttle
 from tocsin_issuer.store.users import Authenticator
 from tocsin_verifier_agent.core.confirmation import Certificate
 from tocsin_verifier_agent.core.verified import Verified
@@ -57,6 +58,7 @@ class IssuerContext:
 
     config: IssuerConfig
     users: Authenticator
+    throttle: Throttle
     clients: ClientStore
     sessions: SessionStore
     revocations: Revocations

@@ -6,6 +6,7 @@ the request is ever repeated in an answer.
 
 import logging
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Final
 
 from fastapi import FastAPI, Request
@@ -14,6 +15,8 @@ from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
+from tocsin_issuer.http.security_headers import HEADERS
+from tocsin_issuer.store.throttle import Throttled
 from tocsin_schemas.errors import AgentStale, LedgerRejected, RequestRejected, TokenRejected
 
 _RFC_ERRORS: Final = frozenset(
@@ -54,6 +57,16 @@ def answer(
     """One error."""
     body = {"error": error_of(status, code), "error_description": description, "code": code}
     return JSONResponse(body, status, headers=dict(headers or {}))
+
+
+def raw_answer(status: int, code: str, description: str) -> bytes:
+    """One error before there is a request that an application could answer."""
+    refusal = answer(status, code, description, {"Connection": "close"})
+    refusal.headers.update(_RETRY_AFTER if status == 503 else {})
+    refusal.headers.update(HEADERS)
+    head = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
+    head += [f"{name}: {value}" for name, value in refusal.headers.items()]
+    return "\r\n".join([*head, "", ""]).encode("latin-1") + bytes(refusal.body)
 
 
 class InsufficientScope(RequestRejected):
@@ -111,7 +124,9 @@ async def _respond(request: Request, exc: Exception) -> Response:
 
 def _headers_of(exc: RequestRejected) -> dict[str, str]:
     headers: dict[str, str] = {}
-    if exc.status in (429, 503):
+    if isinstance(exc, Throttled):
+        headers["Retry-After"] = str(exc.retry_after)
+    elif exc.status in (429, 503):
         headers |= _RETRY_AFTER
     if isinstance(exc, InsufficientScope):
         challenge = f'Bearer error="insufficient_scope", scope="{exc.permission}"'

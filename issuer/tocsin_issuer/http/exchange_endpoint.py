@@ -8,11 +8,15 @@ from starlette.responses import JSONResponse
 from tocsin_issuer.exchange.exchanger import TokenExchange
 from tocsin_issuer.exchange.policy import ExchangePolicy
 from tocsin_issuer.exchange.request import TARGETS, ExchangeRequest, several_targets
+from tocsin_issuer.http.answers import ExchangedToken
 from tocsin_issuer.http.audited import about
 from tocsin_issuer.http.audited_route import audited_route
 from tocsin_issuer.http.client_authentication import authenticate_client, invalid_client
 from tocsin_issuer.http.context import IssuerContext
+from tocsin_issuer.http.documented import CLIENT, documented
+from tocsin_issuer.http.forms import ExchangeForm
 from tocsin_issuer.http.strict_body import ParameterRepeated, read_form
+from tocsin_issuer.http.token_answer import scope_member
 from tocsin_schemas.errors import RequestRejected
 from tocsin_schemas.token_exchange import ACCESS_TOKEN_TYPE, GRANT_TYPE
 
@@ -31,9 +35,9 @@ def token_exchange(context: IssuerContext, policy: Callable[[], ExchangePolicy])
 def exchange_router(context: IssuerContext, exchange: TokenExchange) -> APIRouter:
     """The endpoint. Of several targets in one request none is chosen: they are refused."""
     actions = {"/oauth/token": "token.exchange"}
-    router = APIRouter(route_class=audited_route(context.audit_log, actions))
+    router = APIRouter(route_class=audited_route(context, actions))
 
-    @router.post("/oauth/token")
+    @router.post("/oauth/token", **documented(ExchangedToken, caller=CLIENT, form=ExchangeForm))
     async def token(request: Request) -> JSONResponse:
         """Trade a caller's token for one with a single audience."""
         form = await _read(request)
@@ -52,7 +56,7 @@ def exchange_router(context: IssuerContext, exchange: TokenExchange) -> APIRoute
                 "issued_token_type": ACCESS_TOKEN_TYPE,
                 "token_type": "Bearer",
                 "expires_in": exchanged.expires_in,
-                "scope": " ".join(exchanged.scopes),
+                **scope_member(exchanged.scopes),
             }
         )
 

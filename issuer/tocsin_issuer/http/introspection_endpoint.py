@@ -5,9 +5,12 @@ from typing import Final
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 
+from tocsin_issuer.http.answers import Introspection
 from tocsin_issuer.http.audited_route import audited_route
 from tocsin_issuer.http.client_authentication import authenticate_client, invalid_client
 from tocsin_issuer.http.context import IssuerContext
+from tocsin_issuer.http.documented import CLIENT, documented
+from tocsin_issuer.http.forms import TokenOnlyForm
 from tocsin_issuer.http.strict_body import read_form
 from tocsin_issuer.introspection import introspect
 from tocsin_schemas.errors import RequestRejected
@@ -19,9 +22,12 @@ PERMISSION: Final = "tokens:introspect"
 def introspection_router(context: IssuerContext) -> APIRouter:
     """The endpoint; ``token_type_hint`` is not needed, since access tokens alone are known here."""
     actions = {"/oauth/introspect": "token.introspect"}
-    router = APIRouter(route_class=audited_route(context.audit_log, actions, silent=True))
+    router = APIRouter(route_class=audited_route(context, actions, silent=True))
 
-    @router.post("/oauth/introspect")
+    @router.post(
+        "/oauth/introspect",
+        **documented(Introspection, caller=CLIENT, errors=(403,), form=TokenOnlyForm),
+    )
     async def introspect_token(request: Request) -> JSONResponse:
         """Say whether a token is active now, and what is in it."""
         form = await read_form(request)

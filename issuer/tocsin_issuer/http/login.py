@@ -8,16 +8,19 @@ from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse
 
 from tocsin_issuer.endings import LOGOUT, LOGOUT_ALL, LOGOUT_OF_TOKEN
+from tocsin_issuer.http.answers import SessionTokens
 from tocsin_issuer.http.audited import about
 from tocsin_issuer.http.audited_route import audited_route
 from tocsin_issuer.http.bearer import verified_owner
+from tocsin_issuer.http.client_address import client_address, source_of
 from tocsin_issuer.http.commit import commit_answer
 from tocsin_issuer.http.context import IssuerContext
+from tocsin_issuer.http.documented import ANYBODY, USER, commits, documented
 from tocsin_issuer.http.strict_body import StrictJsonRoute
 from tocsin_issuer.http.token_answer import token_answer
 from tocsin_issuer.store.passwords import MAX_PASSWORD_LENGTH
 from tocsin_issuer.store.register import REFUSALS
-from tocsin_issuer.store.users import MAX_NAME_LENGTH
+from tocsin_issuer.store.users import MAX_NAME_LENGTH, normal_name
 from tocsin_schemas.errors import RequestRejected
 
 DEVICE_ID: Final = r"^[A-Za-z0-9_-]{22,128}$"
@@ -52,18 +55,28 @@ class LoginRequest(BaseModel):
 def login_router(context: IssuerContext) -> APIRouter:
     """``/v1/login``, ``/v1/logout`` and ``/v1/logout-all``."""
     actions = {"/v1/login": "login", "/v1/logout": "logout", "/v1/logout-all": "logout-all"}
-    route_class = audited_route(context.audit_log, actions, StrictJsonRoute)
+    route_class = audited_route(context, actions, StrictJsonRoute)
     router = APIRouter(prefix="/v1", route_class=route_class)
     config = context.config
 
-    @router.post("/login")
+    @router.post("/login", **documented(SessionTokens, caller=ANYBODY, errors=(401, 429, 503)))
     async def login(body: LoginRequest, request: Request) -> JSONResponse:
-        """Open a session. Every refusal is the same, in text and in the work that it costs."""
-        user = await context.users.authenticate(body.username, body.password)
+        """Open a session. Every refusal is the same, in text and in the work that it costs; after
+        too many of them passwords are not looked at for a while (429), whether or not there is such
+        a user.
+        """
+        address = client_address(request, config)
+        attempt = await context.throttle.begin_login(normal_name(body.username), source_of(address))
+        try:
+            user = await context.users.authenticate(body.username, body.password)
+        except RequestRejected:  # we are busy
+            await context.throttle.withdraw(attempt)
+            raise
         if user is None:  # a name that nobody has may be a password in the wrong field
             about(actor=await context.users.sub_of(body.username) or "")
             raise _refused()
         about(actor=user.sub, client_id=config.login_client_id)
+        await context.throttle.succeeded(attempt)
         try:
             session = await context.sessions.create(
                 user.sub,
@@ -71,7 +84,7 @@ def login_router(context: IssuerContext) -> APIRouter:
                 config.default_audiences,
                 device=body.device_name,
                 device_id=body.device_id,
-                address="" if request.client is None else request.client.host,
+                address=address,
                 user_agent=request.headers.get("user-agent"),
             )
             about(target=session.sid)
@@ -81,7 +94,7 @@ def login_router(context: IssuerContext) -> APIRouter:
                 raise
             raise _refused() from None  # disabled, or logged out everywhere, in this very moment
 
-    @router.post("/logout")
+    @router.post("/logout", **commits(caller=USER))
     async def logout(request: Request) -> JSONResponse:
         """End the session of the token, or revoke the token where it has no session."""
         claims = verified_owner(context, request).claims
@@ -98,7 +111,7 @@ def login_router(context: IssuerContext) -> APIRouter:
             )
         return await commit_answer(context, emission)
 
-    @router.post("/logout-all")
+    @router.post("/logout-all", **commits(caller=USER, errors=(429,)))
     async def logout_all(request: Request) -> JSONResponse:
         """End every session of the token's subject, and revoke every token of theirs so far."""
         verified = verified_owner(context, request)

@@ -13,12 +13,14 @@ class ProgressResponse(StreamingResponse):
     framework's own way, to listen meanwhile for the client's leaving, would take the body away.
     """
 
+    media_type = "application/x-ndjson"
+
     def __init__(self, told: AsyncIterator[dict[str, Any]]) -> None:
         async def lines() -> AsyncIterator[bytes]:
             async for one in told:
                 yield orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE)
 
-        super().__init__(lines(), media_type="application/x-ndjson")
+        super().__init__(lines())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""

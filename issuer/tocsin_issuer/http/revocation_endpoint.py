@@ -9,12 +9,14 @@ everywhere at this issuer. A repeated request does no harm. No lease is needed: 
 from typing import Final
 
 from fastapi import APIRouter, Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from tocsin_issuer.http.audited_route import audited_route
 from tocsin_issuer.http.client_authentication import authenticate_client, invalid_client
 from tocsin_issuer.http.commit import commit_answer
 from tocsin_issuer.http.context import IssuerContext
+from tocsin_issuer.http.documented import CLIENT, commits
+from tocsin_issuer.http.forms import TokenOnlyForm
 from tocsin_issuer.http.strict_body import read_form
 from tocsin_issuer.store.clients import Client
 from tocsin_issuer.store.outbox import Emission
@@ -33,9 +35,9 @@ MAX_WAITING: Final = 512
 def revocation_endpoint_router(context: IssuerContext) -> APIRouter:
     """The endpoint. ``token_type_hint`` is not needed: the two kinds of token look different."""
     actions = {"/oauth/revoke": "token.revoke"}
-    router = APIRouter(route_class=audited_route(context.audit_log, actions))
+    router = APIRouter(route_class=audited_route(context, actions))
 
-    @router.post("/oauth/revoke")
+    @router.post("/oauth/revoke", **commits(caller=CLIENT, form=TokenOnlyForm))
     async def revoke(request: Request) -> Response:
         """Revoke an access token, or end the session of a refresh token with all of its tokens."""
         form = await read_form(request)
@@ -112,7 +114,7 @@ async def _ending_that_waits(context: IssuerContext, text: str) -> Emission | No
 
 
 def _nothing_to_do() -> Response:
-    return Response(status_code=200)
+    return JSONResponse({"event_id": None, "status": "committed"})
 
 
 def _not_the_clients() -> RequestRejected:

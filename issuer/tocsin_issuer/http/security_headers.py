@@ -5,7 +5,7 @@ from typing import Final
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_HEADERS: Final = {
+HEADERS: Final = {
     "Cache-Control": "no-store",  # RFC 6749 section 5.1: no answer with a token is ever kept
     "Pragma": "no-cache",
     "X-Content-Type-Options": "nosniff",
@@ -31,7 +31,7 @@ class SecurityHeaders:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 public = "cache-control" in headers
-                for name, value in _HEADERS.items():
+                for name, value in HEADERS.items():
                     if not (public and name == "Pragma"):
                         headers.setdefault(name, value)
             await send(message)

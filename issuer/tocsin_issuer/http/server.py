@@ -10,14 +10,13 @@ from typing import Any
 
 import uvicorn
 
+from tocsin_issuer.http.connection import ConnectionLimits, limited
 from tocsin_issuer.tls.files import TlsFiles
 from tocsin_issuer.tls.server_context import ReloadingContext
 from tocsin_issuer.tls.watch import WatchedTls
 from tocsin_schemas.errors import ConfigurationError
-from tocsin_verifier_agent.uvicorn import TlsHttp
 
 KEEP_ALIVE_S = 75
-GRACE_S = 5
 
 
 def _listening_socket(host: str, port: int) -> socket.socket:
@@ -58,13 +57,21 @@ class Listener:
         ConfigurationError: ``port_in_use``, or as :class:`ReloadingContext` about ``tls``.
     """
 
-    def __init__(self, app: Any, host: str, port: int, tls: TlsFiles | None = None) -> None:
+    def __init__(
+        self,
+        app: Any,
+        host: str,
+        port: int,
+        limits: ConnectionLimits,
+        tls: TlsFiles | None = None,
+    ) -> None:
         context = None if tls is None else ReloadingContext(WatchedTls(tls))
         self._socket = _listening_socket(host, port)
         self._server = _Server(
             uvicorn.Config(
                 app,
-                http=TlsHttp,
+                http=limited(limits),
+                ws="none",
                 ssl_context_factory=None if context is None else lambda *_: context,
                 lifespan="off",
                 log_config=None,
@@ -72,7 +79,7 @@ class Listener:
                 proxy_headers=False,  # the peer's address, whatever a header says of it
                 server_header=False,
                 timeout_keep_alive=KEEP_ALIVE_S,
-                timeout_graceful_shutdown=GRACE_S,
+                timeout_graceful_shutdown=limits.grace_s,
             )
         )
         self._task: asyncio.Task[None] | None = None

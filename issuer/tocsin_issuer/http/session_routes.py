@@ -5,9 +5,11 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import JSONResponse
 
+from tocsin_issuer.http.answers import SessionPage
 from tocsin_issuer.http.bearer import verified_owner
 from tocsin_issuer.http.commit import commit_answer
 from tocsin_issuer.http.context import IssuerContext
+from tocsin_issuer.http.documented import USER, commits, documented
 from tocsin_issuer.http.strict_body import StrictJsonRoute
 from tocsin_issuer.store.own_sessions import SessionView
 from tocsin_schemas.errors import TokenRejected
@@ -33,7 +35,7 @@ def session_router(context: IssuerContext) -> APIRouter:
             raise TokenRejected("session_gone")
         return claims["sub"], claims["sid"]
 
-    @router.get("")
+    @router.get("", **documented(SessionPage, caller=USER))
     async def sessions(
         request: Request, limit: Limit = 50, cursor: Cursor | None = None
     ) -> JSONResponse:
@@ -45,7 +47,7 @@ def session_router(context: IssuerContext) -> APIRouter:
             body["cursor"] = page.cursor
         return JSONResponse(body)
 
-    @router.delete("")
+    @router.delete("", **commits(caller=USER))
     async def end_others(request: Request, all_but: Except) -> JSONResponse:
         """End every session but this one."""
         sub, sid = await caller(request)
@@ -54,7 +56,7 @@ def session_router(context: IssuerContext) -> APIRouter:
             return JSONResponse({"event_id": None, "status": "committed"})
         return await commit_answer(context, emission)
 
-    @router.delete("/{sid}")
+    @router.delete("/{sid}", **commits(caller=USER, errors=(404,)))
     async def end(sid: Sid, request: Request) -> JSONResponse:
         """End one session of the user's, be it this one."""
         sub, _ = await caller(request)

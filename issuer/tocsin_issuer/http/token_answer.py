@@ -1,5 +1,7 @@
 """The answer that hands out tokens (RFC 6749 section 5.1)."""
 
+from collections.abc import Iterable
+
 from starlette.responses import JSONResponse
 
 from tocsin_issuer.http.context import IssuerContext
@@ -39,3 +41,9 @@ async def token_answer(
             "session_id": session.sid,
         }
     )
+
+
+def scope_member(scopes: Iterable[str]) -> dict[str, str]:
+    """``scope`` of an answer, unless it is empty: RFC 6749 section 3.3 has no empty scope."""
+    text = " ".join(scopes)
+    return {"scope": text} if text else {}

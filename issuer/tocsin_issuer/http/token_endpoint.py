@@ -3,12 +3,15 @@
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 
+from tocsin_issuer.http.answers import ClientToken, SessionTokens
 from tocsin_issuer.http.audited import about, entered
 from tocsin_issuer.http.audited_route import audited_route
 from tocsin_issuer.http.client_authentication import authenticate_client, invalid_client
 from tocsin_issuer.http.context import IssuerContext
+from tocsin_issuer.http.documented import CLIENT, documented
+from tocsin_issuer.http.forms import TokenForm
 from tocsin_issuer.http.strict_body import read_form
-from tocsin_issuer.http.token_answer import token_answer
+from tocsin_issuer.http.token_answer import scope_member, token_answer
 from tocsin_issuer.store.clients import Client
 from tocsin_issuer.store.refresh_token import invalid_grant
 from tocsin_issuer.store.register import REFUSALS
@@ -20,9 +23,11 @@ def token_router(context: IssuerContext) -> APIRouter:
     of a refresh, which every session needs every few minutes, only a refusal is.
     """
     actions = {"/oauth/token": "token"}
-    router = APIRouter(route_class=audited_route(context.audit_log, actions, silent=True))
+    router = APIRouter(route_class=audited_route(context, actions, silent=True))
 
-    @router.post("/oauth/token")
+    @router.post(
+        "/oauth/token", **documented(SessionTokens | ClientToken, caller=CLIENT, form=TokenForm)
+    )
     async def token(request: Request) -> JSONResponse:
         """Issue a token for a grant."""
         form = await read_form(request)
@@ -105,6 +110,6 @@ async def _client_token(
         "access_token": minted.token,
         "token_type": "Bearer",
         "expires_in": minted.expires_in,
-        "scope": " ".join(scopes),
+        **scope_member(scopes),
     }
     return JSONResponse(answer)

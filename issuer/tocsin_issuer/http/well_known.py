@@ -6,12 +6,16 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
+from tocsin_issuer.http.answers import KeySet, Metadata
 from tocsin_issuer.http.client_assertion import ALGORITHMS
 from tocsin_issuer.http.client_authentication import methods
 from tocsin_issuer.http.context import IssuerContext
+from tocsin_issuer.http.documented import ANYBODY, documented, other_media
 from tocsin_issuer.tls.files import TlsFiles
 from tocsin_schemas.token_exchange import GRANT_TYPE
 
+_JWK_SET: Final = "application/jwk-set+json"
+_PEM: Final = "application/x-pem-file"
 # A standby key is published long before it signs, so a cached set is never short of a key.
 _CACHE: Final = {"Cache-Control": "public, max-age=300"}
 
@@ -21,19 +25,17 @@ def well_known_router(context: IssuerContext) -> APIRouter:
     router = APIRouter(prefix="/.well-known")
     config = context.config
 
-    @router.get("/jwks.json")
+    @router.get("/jwks.json", **other_media(_JWK_SET, KeySet.model_json_schema()))
     async def jwks() -> JSONResponse:
         """The token keys as a JWK Set (RFC 7517)."""
-        return JSONResponse(
-            context.keys.jwks(), headers=_CACHE, media_type="application/jwk-set+json"
-        )
+        return JSONResponse(context.keys.jwks(), headers=_CACHE, media_type=_JWK_SET)
 
-    @router.get("/jwks.pem")
+    @router.get("/jwks.pem", **other_media(_PEM, {"type": "string"}))
     async def pems() -> Response:
         """The same keys as PEM."""
-        return Response(context.keys.pems(), headers=_CACHE, media_type="application/x-pem-file")
+        return Response(context.keys.pems(), headers=_CACHE, media_type=_PEM)
 
-    @router.get("/oauth-authorization-server")
+    @router.get("/oauth-authorization-server", **documented(Metadata, caller=ANYBODY))
     async def metadata() -> JSONResponse:
         """The server's metadata (RFC 8414 section 2)."""
         members = {
@@ -53,16 +55,18 @@ def well_known_router(context: IssuerContext) -> APIRouter:
 def internal_metadata_router(context: IssuerContext) -> APIRouter:
     """``/.well-known/oauth-authorization-server`` as far as the internal listener goes.
 
-    Its endpoints stand under the URL that the caller has come by: it tells the caller alone, and is
-    not to be cached. The keys are where everybody finds them.
+    Where no ``internal_url`` is configured, its endpoints stand under the URL that the caller has
+    come by: it tells the caller alone, and is not to be cached. The keys are where everybody finds
+    them. Its ``issuer`` is that of our tokens, so a client is given this document and does not
+    discover it (RFC 8414 section 3.3).
     """
     router = APIRouter(prefix="/.well-known")
     config = context.config
 
-    @router.get("/oauth-authorization-server")
+    @router.get("/oauth-authorization-server", **documented(Metadata, caller=ANYBODY))
     async def metadata(request: Request) -> JSONResponse:
         """The server's metadata (RFC 8414 section 2)."""
-        base = str(request.base_url).rstrip("/")
+        base = (config.internal_url or str(request.base_url)).rstrip("/")
         members: dict[str, Any] = {
             "issuer": config.iss,
             "jwks_uri": f"{config.base_url}/.well-known/jwks.json",

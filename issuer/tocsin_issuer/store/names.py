@@ -42,7 +42,10 @@ EPOCH_OF_SUBJECT: Final = _PREFIX + "session-epoch:sub:"
 
 USER: Final = _PREFIX + "user:"
 USERNAME: Final = _PREFIX + "username:"
-LOGIN_ATTEMPTS: Final = _PREFIX + "login-attempts:"
+THROTTLE: Final = _PREFIX + "throttle:"
+KNOWN_SOURCE: Final = _PREFIX + "known-source:"
+"""By account and source: a login from there was good. Both by digest."""
+
 CLIENT: Final = _PREFIX + "client:"
 
 ACTIVE_KEY: Final = _PREFIX + "keys:active"

@@ -7,7 +7,6 @@ Deleting a user here forgets the person.
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from secrets import token_bytes
 from typing import Any, Final, Protocol
 
@@ -21,7 +20,6 @@ from tocsin_schemas import base64url
 from tocsin_schemas.errors import RequestRejected
 
 MAX_NAME_LENGTH: Final = 128
-_ATTEMPTS_REMEMBERED_S: Final = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +48,13 @@ class Authenticator(Protocol):
 
 
 class UserStore:
-    """Users in Redis. ``max_failures`` logins may fail before an account is locked ``lock_s``
-    seconds; names that nobody has are counted and locked in the same way.
-    """
+    """Users in Redis."""
 
-    def __init__(
-        self, redis: Redis, passwords: Passwords, *, max_failures: int, lock_s: int
-    ) -> None:
+    def __init__(self, redis: Redis, passwords: Passwords) -> None:
         self._redis = redis
         self._passwords = passwords
-        self._throttle = [max_failures, max(_ATTEMPTS_REMEMBERED_S, lock_s), lock_s]
         self._create = scripts.load(redis, "create_account")
         self._update = scripts.load(redis, "update_account")
-        self._count_attempt = scripts.load(redis, "count_attempt")
         self._replace_hash = scripts.load(redis, "replace_hash")
 
     async def create(
@@ -73,7 +65,7 @@ class UserStore:
         Raises:
             RequestRejected: ``username_invalid``, ``password_invalid`` or ``username_taken`` (409).
         """
-        name = _normal(username)
+        name = normal_name(username)
         if not 0 < len(name) <= MAX_NAME_LENGTH or not name.isprintable():
             raise RequestRejected("username_invalid", "the user name is empty, too long or odd")
         sub = "u_" + base64url.encode(token_bytes(16))
@@ -86,23 +78,18 @@ class UserStore:
         return sub
 
     async def authenticate(self, username: str, password: str) -> AuthenticatedUser | None:
-        """The user of that name and password. A locked or disabled account, a wrong password and
-        an unknown name all cost one hash and give None.
+        """The user of that name and password. A disabled account, a wrong password and an unknown
+        name all cost one hash and give None.
         """
-        name = _normal(username)
-        attempts = names.LOGIN_ATTEMPTS + base64url.encode(sha256(name.encode()).digest())
-        locked = await self._count_attempt(keys=[attempts], args=self._throttle)
-        sub: Any = await self._redis.get(names.USERNAME + name)
+        sub: Any = await self._redis.get(names.USERNAME + normal_name(username))
         fields: Any = await self._redis.hgetall(names.USER + (sub or ""))
         known = fields.get("password")
-        if not await self._passwords.verify(known, password) or locked:
+        if not await self._passwords.verify(known, password):
             return None
         user = _user(sub, fields)
-        if user is not None:
-            await self._redis.delete(attempts)
-            if self._passwords.outdated(known):
-                renewed = await self._passwords.hash(password)
-                await self._replace_hash(keys=[names.USER + sub], args=[known, renewed])
+        if user is not None and self._passwords.outdated(known):
+            renewed = await self._passwords.hash(password)
+            await self._replace_hash(keys=[names.USER + sub], args=[known, renewed])
         return user
 
     async def find(self, sub: str) -> AuthenticatedUser | None:
@@ -111,7 +98,7 @@ class UserStore:
 
     async def sub_of(self, username: str) -> str | None:
         """The ``sub`` behind a user name."""
-        sub: Any = await self._redis.get(names.USERNAME + _normal(username))
+        sub: Any = await self._redis.get(names.USERNAME + normal_name(username))
         return None if sub is None else str(sub)
 
     async def set_password(self, sub: str, password: str) -> None:
@@ -151,7 +138,7 @@ class UserStore:
             raise RequestRejected("user_unknown", "there is no such user", status=404)
 
 
-def _normal(username: str) -> str:
+def normal_name(username: str) -> str:
     """One name for what people take for one name."""
     return unicodedata.normalize("NFKC", username).casefold()
 

@@ -28,6 +28,7 @@ from tocsin_issuer.store.passwords import Passwords
 from tocsin_issuer.store.register import Register
 from tocsin_issuer.store.revocations import Revocations
 from tocsin_issuer.store.sessions import SessionStore
+from tocsin_issuer.store.throttle import Throttle
 from tocsin_issuer.store.users import UserStore
 from tocsin_schemas.errors import AgentStale, RequestRejected
 from tocsin_schemas.events import KeyRevoked
@@ -89,12 +90,7 @@ class Issuer:
         self.stale = False
         self.ready = True
         life = config.max_token_life_s
-        self.users = UserStore(
-            redis,
-            Passwords(hasher),
-            max_failures=config.login_failures,
-            lock_s=config.login_lock_s,
-        )
+        self.users = UserStore(redis, Passwords(hasher))
         self.clients = ClientStore(redis)
         self.register = Register(redis, life)
         self.audit_log = AuditLog(redis, max_entries=1000)
@@ -121,6 +117,7 @@ class Issuer:
         self.context = context = IssuerContext(
             config=config,
             users=self.users,
+            throttle=Throttle(redis, config),
             clients=self.clients,
             sessions=SessionStore(
                 redis,

@@ -15,6 +15,7 @@ from tocsin_issuer.revoking.revoker import Revoker
 from tocsin_issuer.store.cutoffs import Cutoffs
 from tocsin_issuer.store.revocations import Revocations
 from tocsin_issuer.store.sessions import SessionStore
+from tocsin_issuer.store.throttle import Throttle
 from tocsin_schemas.errors import AgentStale
 from tocsin_schemas.token_exchange import ACCESS_TOKEN_TYPE, GRANT_TYPE
 from tocsin_verifier_agent.core.confirmation import NOT_USED, Certificate
@@ -71,6 +72,7 @@ class Services:
         self.context = IssuerContext(
             config=CONFIG,
             users=issuer.users,
+            throttle=Throttle(redis, CONFIG),
             clients=issuer.clients,
             sessions=self.sessions,
             revocations=self.revocations,

@@ -22,6 +22,7 @@ from tests.issuer.http.test_private_key_jwt import KEY, assertion, credentials
 from tests.support.certificates import Authority, Issued
 from tests.support.keys import public_jwk
 from tocsin_issuer.http import create_internal_app, create_public_app
+from tocsin_issuer.http.connection import ConnectionLimits
 from tocsin_issuer.http.server import Listener
 from tocsin_issuer.tls.certificate_name import CertificateName
 from tocsin_issuer.tls.files import TlsFiles
@@ -98,8 +99,11 @@ async def served(redis: Redis, hasher: CountingHasher, tmp_path: Path) -> AsyncI
     )
     config = CONFIG.model_copy(update={"public_tls": files, "internal_tls": files})
     issuer = Issuer(redis, hasher, config)
-    public = Listener(create_public_app(issuer.context), "127.0.0.1", 0, files)
-    internal = Listener(create_internal_app(issuer.context, lambda: POLICY), "127.0.0.1", 0, files)
+    limits = ConnectionLimits.of(CONFIG)
+    public = Listener(create_public_app(issuer.context), "127.0.0.1", 0, limits, files)
+    internal = Listener(
+        create_internal_app(issuer.context, lambda: POLICY), "127.0.0.1", 0, limits, files
+    )
     for listener in (public, internal):
         listener.start()
     for name in ("orders-service", "inventory-service"):

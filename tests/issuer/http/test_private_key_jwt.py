@@ -6,8 +6,10 @@ from typing import Any
 
 import httpx
 import pytest
+from redis.asyncio import Redis
 
-from tests.issuer.http.conftest import ISS, Issuer
+from tests.issuer.conftest import CountingHasher
+from tests.issuer.http.conftest import CONFIG, ISS, Issuer
 from tests.support.keys import public_jwk, signer
 from tocsin_issuer.http.client_assertion import ASSERTION_TYPE
 from tocsin_issuer.keys.signer import PrivateKeySigner
@@ -127,7 +129,7 @@ BAD: dict[str, Any] = {
     "an end that is text": lambda: assertion(exp=str(in_s(60))),
     "an end that is true": lambda: assertion(exp=True),
     "expired": lambda: assertion(exp=in_s(-31)),
-    "too long": lambda: assertion(exp=in_s(340)),
+    "too long": lambda: assertion(exp=in_s(3640)),
     "not yet": lambda: assertion(nbf=in_s(60)),
     "from the future": lambda: assertion(iat=in_s(60)),
     "no jti": lambda: assertion(jti=None),
@@ -292,3 +294,30 @@ async def test_the_metadata_names_what_answers(issuer: Issuer) -> None:
             form = {"grant_type": grant, **credentials(assertion())}
             error = outcome(await client.post("/oauth/token", data=form))[1]
             assert (error == "unsupported_grant_type") == (grant not in grants[name])
+
+
+def _nameless(key: PrivateKeySigner) -> str:
+    """An assertion whose header names no key."""
+    head = base64url.encode(strict_json.dumps({"alg": key.alg, "typ": "JWT"}))
+    signed = f"{head}.{assertion(key).split('.')[1]}"
+    return f"{signed}.{base64url.encode(key.sign(signed.encode()))}"
+
+
+async def test_a_client_with_one_key_need_not_name_it(issuer: Issuer) -> None:
+    assert outcome(await ask(issuer, _nameless(OTHER_KEY))) == (401, "invalid_client")
+    assert (await ask(issuer, _nameless(KEY))).status_code == 200
+    await issuer.clients.set_keys("reports", {"keys": [public_jwk(KEY), public_jwk(OTHER_KEY)]})
+    assert outcome(await ask(issuer, _nameless(KEY))) == (401, "invalid_client"), "which of two?"
+
+
+async def test_the_audience_may_be_a_configured_url_of_ours(
+    redis: Redis, hasher: CountingHasher
+) -> None:
+    internal_url = "https://internal.example/issuer/"
+    issuer = Issuer(redis, hasher, CONFIG.model_copy(update={"internal_url": internal_url}))
+    for path, status in (("token", 200), ("revoke", 200), ("introspect", 200), ("other", 401)):
+        answer = await ask(issuer, assertion(aud=f"{internal_url}oauth/{path}"))
+        assert answer.status_code == status, path
+    document = await issuer.internal.get("/.well-known/oauth-authorization-server")
+    assert document.json()["token_endpoint"] == f"{internal_url}oauth/token"
+    await issuer.aclose()

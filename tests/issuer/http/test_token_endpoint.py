@@ -5,8 +5,10 @@ import base64
 
 import httpx
 import pytest
+from redis.asyncio import Redis
 
-from tests.issuer.http.conftest import Issuer
+from tests.issuer.conftest import CountingHasher
+from tests.issuer.http.conftest import CONFIG, Issuer
 from tests.issuer.store.helpers import events_in, only_event
 from tocsin_schemas.events import SessionsRevoked
 
@@ -169,3 +171,21 @@ async def test_two_ways_to_authenticate_are_one_too_many(issuer: Issuer) -> None
 async def test_a_body_of_another_kind(issuer: Issuer, kind: str) -> None:
     answer = await issuer.public.post("/oauth/token", content=b"{}", headers={"Content-Type": kind})
     assert (answer.status_code, answer.json()["code"]) == (415, "content_type")
+
+
+async def test_clients_that_fail_too_often_are_told_to_wait(
+    redis: Redis, hasher: CountingHasher
+) -> None:
+    """A good secret is never refused: nobody guesses one, so a lock would only do harm."""
+    issuer = Issuer(redis, hasher, CONFIG.model_copy(update={"login_address_failures": 5}))
+    secret = await issuer.clients.create("reports", ["orders"])
+    grant = {"grant_type": "client_credentials"}
+    for name in ("reports", "nobody", "other", "reports", "reports"):
+        assert (await ask(issuer, (name, "wrong"), **grant)).status_code == 401
+    for form in ({**grant, "client_secret": "x"}, {**grant, "client_assertion": "x.y.z"}):
+        form |= {"client_assertion_type": "x"} if "client_assertion" in form else {}
+        answer = await ask(issuer, **form)
+        assert (answer.status_code, answer.json()["error"]) == (429, "slow_down")
+        assert 0 < int(answer.headers["Retry-After"]) <= issuer.config.login_lock_s
+    assert (await ask(issuer, ("reports", secret), **grant)).status_code == 200
+    await issuer.aclose()

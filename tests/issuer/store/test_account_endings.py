@@ -32,7 +32,7 @@ def passwords(hasher: CountingHasher) -> Passwords:
 
 @pytest.fixture
 def users(redis: Redis, passwords: Passwords) -> UserStore:
-    return UserStore(redis, passwords, max_failures=5, lock_s=30)
+    return UserStore(redis, passwords)
 
 
 @pytest.fixture

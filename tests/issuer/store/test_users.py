@@ -1,9 +1,10 @@
-"""Logins: one answer and one hash for every failure, and a lock that a burst cannot outrun."""
+"""Users, and logins: the same work for every failure."""
 
 import asyncio
+from typing import Literal
 
 import pytest
-from argon2 import PasswordHasher
+from argon2 import Parameters, PasswordHasher, extract_parameters
 from redis.asyncio import Redis
 
 from tests.issuer.conftest import CountingHasher
@@ -12,13 +13,10 @@ from tocsin_issuer.store.passwords import Passwords
 from tocsin_issuer.store.users import AuthenticatedUser, UserStore
 from tocsin_schemas.errors import RequestRejected
 
-MAX_FAILURES = 5
-LOCK_S = 30
-
 
 @pytest.fixture
 def users(redis: Redis, hasher: CountingHasher) -> UserStore:
-    return UserStore(redis, Passwords(hasher), max_failures=MAX_FAILURES, lock_s=LOCK_S)
+    return UserStore(redis, Passwords(hasher))
 
 
 async def test_a_user_is_an_opaque_sub_with_a_role(redis: Redis, users: UserStore) -> None:
@@ -32,60 +30,46 @@ async def test_a_user_is_an_opaque_sub_with_a_role(redis: Redis, users: UserStor
     assert "correct horse" not in str(await redis.hgetall(names.USER + sub))
 
 
-async def test_every_failure_costs_one_hash(
-    redis: Redis, users: UserStore, hasher: CountingHasher
-) -> None:
+class RecordingHasher(PasswordHasher):
+    """argon2 as it is in production, and what each verification had to work through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.work: list[Parameters] = []
+
+    def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:
+        self.work.append(extract_parameters(str(hash)))
+        return super().verify(hash, password)
+
+
+async def test_every_failure_costs_the_same_work(redis: Redis) -> None:
+    """Counted and not measured: the hashes by their parameters, the commands to Redis by name."""
+    hasher = RecordingHasher()
+    users = UserStore(redis, Passwords(hasher))
     await users.create("alice", "right")
-    disabled = await users.create("bob", "right")
-    await users.set_disabled(disabled, True)
-    await users.create("carol", "right")
-    for _ in range(MAX_FAILURES):
-        await users.authenticate("carol", "wrong")
+    await users.set_disabled(await users.create("bob", "right"), True)
+    deleted = await users.create("carol", "right")
+    await users.delete(deleted)
+    costs = []
     for name, password in [
         ("alice", "wrong"),
         ("nobody", "right"),
         ("bob", "right"),
+        ("bob", "wrong"),
         ("carol", "right"),
-        ("carol", "wrong"),
     ]:
-        before = hasher.verified
+        hasher.work.clear()
+        await redis.config_resetstat()
         assert await users.authenticate(name, password) is None
-        assert hasher.verified == before + 1, name
-
-
-async def test_a_lock_ends_by_itself_and_is_not_prolonged(redis: Redis, users: UserStore) -> None:
-    await users.create("alice", "right")
-    for _ in range(MAX_FAILURES):
-        assert await users.authenticate("alice", "wrong") is None
-    (key,) = await redis.keys(names.LOGIN_ATTEMPTS + "*")
-    assert "alice" not in str(key)
-    await redis.expire(key, 7)
-    for _ in range(3):
-        assert await users.authenticate("alice", "right") is None
-    assert 0 < await redis.ttl(key) <= 7
-    await redis.delete(key)  # as if the time had passed
-    assert await users.authenticate("alice", "right") is not None
-
-
-async def test_a_success_forgets_the_failures(users: UserStore) -> None:
-    await users.create("alice", "right")
-    for _ in range(3):
-        for _ in range(MAX_FAILURES - 1):
-            assert await users.authenticate("alice", "wrong") is None
-        assert await users.authenticate("alice", "right") is not None
-
-
-async def test_a_burst_of_guesses_does_not_outrun_the_count(users: UserStore) -> None:
-    await users.create("alice", "guess 30")
-    guesses = [users.authenticate("alice", f"guess {i}") for i in range(40)]
-    assert await asyncio.gather(*guesses) == [None] * 40
-
-
-async def test_a_name_nobody_has_is_counted_too(redis: Redis, users: UserStore) -> None:
-    for _ in range(MAX_FAILURES + 2):
-        await users.authenticate("nobody", "x")
-    (key,) = await redis.keys(names.LOGIN_ATTEMPTS + "*")
-    assert 0 < await redis.ttl(key) <= LOCK_S
+        stats = await redis.info("commandstats")
+        calls = {command: stats[command]["calls"] for command in stats}
+        del calls["cmdstat_config|resetstat"]
+        costs.append((list(hasher.work), calls))
+    default = PasswordHasher()
+    assert [(one.time_cost, one.memory_cost, one.parallelism) for one in costs[0][0]] == [
+        (default.time_cost, default.memory_cost, default.parallelism)
+    ]
+    assert all(cost == costs[0] for cost in costs)
 
 
 async def test_an_old_hash_is_renewed_at_login(redis: Redis, users: UserStore) -> None:

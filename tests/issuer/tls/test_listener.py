@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from tests.support.certificates import SERVER, Authority, Issued, name_of
+from tocsin_issuer.http.connection import ConnectionLimits
 from tocsin_issuer.http.server import Listener
 from tocsin_issuer.tls import material, watch
 from tocsin_issuer.tls.files import ClientCertificate, TlsFiles
@@ -44,7 +45,8 @@ class Place:
                 client_certificate=client_certificate,
             )
         self.folder = folder
-        self.listener = Listener(told, "127.0.0.1", 0, self.files)
+        limits = ConnectionLimits(32 * 1024, 10.0, 100, 5)
+        self.listener = Listener(told, "127.0.0.1", 0, limits, self.files)
         self.listener.start()
 
     def context(
