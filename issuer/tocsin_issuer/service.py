@@ -313,7 +313,7 @@ class IssuerService:
         users = UserStore(redis, passwords)
         clients = ClientStore(redis)
         guard = StoreGuard(redis, self.replica, self._follower.read_now)
-        ours = frozenset({config.iss, *config.default_audiences})
+        ours = frozenset({config.iss})
         self.accounts = Accounts(users, clients)
         audit_log = AuditLog(redis, max_entries=config.audit_log_entries)
         self._closing.push_async_callback(audit_log.aclose)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
 
+from msgspec import UNSET
 from pydantic import ValidationError
 from redis.exceptions import RedisError
 
@@ -90,6 +91,8 @@ class CommandService:
         if token is None:
             raise RequestRejected("token_missing", "a bearer token is needed", status=401)
         sender = self.verify(token, None)
+        if sender.token.act is not UNSET:  # whoever acts for a service is not that service
+            raise TokenRejected("act")
         known["actor"], known["client_id"] = sender.subject, sender.client_id or ""
         if SCOPE not in sender.permissions:
             raise RequestRejected("insufficient_scope", f"this needs {SCOPE}", status=403)

@@ -11,8 +11,9 @@ from tocsin_issuer.audit_entry import OK, AuditEntry
 from tocsin_issuer.exchange.exchanger import TokenExchange
 from tocsin_issuer.exchange.request import TARGETS, ExchangeRequest, several_targets
 from tocsin_issuer.grpc.errors import refusal_of
-from tocsin_issuer.http.client_authentication import authenticate, invalid_client
+from tocsin_issuer.http.client_authentication import authenticate
 from tocsin_issuer.http.context import IssuerContext
+from tocsin_issuer.store.clients import invalid_client
 from tocsin_revocation_bus.clocks import wall_clock
 from tocsin_schemas.auth_v1.auth_pb2 import ExchangeTokenRequest, ExchangeTokenResponse
 from tocsin_schemas.auth_v1.auth_pb2_grpc import AuthServicer

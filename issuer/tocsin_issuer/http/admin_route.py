@@ -1,6 +1,7 @@
 """The routes of the admin API: authorised by the one table, entered into the audit log."""
 
 from fastapi import APIRouter, Request
+from msgspec import UNSET
 from starlette.responses import Response
 
 from tocsin_issuer.http.admin_calls import ADMIN_CALLS
@@ -9,6 +10,7 @@ from tocsin_issuer.http.bearer import bearer_token
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.http.errors import InsufficientScope
 from tocsin_issuer.http.strict_body import StrictJsonRoute
+from tocsin_schemas.errors import TokenRejected
 from tocsin_verifier_agent.adapters import peer
 from tocsin_verifier_agent.core.verified import Verified
 
@@ -51,10 +53,12 @@ def _operator(context: IssuerContext, request: Request, scope: str) -> Verified:
 
     Raises:
         RequestRejected: ``token_missing`` (401) or ``insufficient_scope`` (403).
-        TokenRejected: 401.
+        TokenRejected: 401, also for a service that acts for an operator (RFC 8693 ``act``).
         AgentStale: 503: a revoked operator's token must not work because we are cut off.
     """
     verified = context.verify_admin(bearer_token(request), peer.of_scope(request.scope))
+    if verified.token.act is not UNSET:
+        raise TokenRejected("act")
     about(actor=verified.subject, client_id=verified.client_id or "")
     if scope not in verified.permissions:
         raise InsufficientScope(scope)

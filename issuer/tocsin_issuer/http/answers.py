@@ -138,8 +138,8 @@ class TokenKey(BaseModel):
     kid: str
     alg: str
     phase: str
-    usable_from: int | None
-    turn_ends: int
+    usable_from: float | None
+    turn_ends: float
     sign_until: int
     verify_until: int
     held: bool

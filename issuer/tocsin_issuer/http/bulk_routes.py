@@ -37,7 +37,9 @@ def bulk_router(context: IssuerContext) -> APIRouter:
     @router.post(
         "/revocations/bulk",
         response_class=ProgressResponse,
-        **documented(BulkLine, caller=OPERATOR, body=dict.fromkeys(CONTENT_TYPES, _LINES)),
+        **documented(
+            BulkLine, caller=OPERATOR, errors=(404,), body=dict.fromkeys(CONTENT_TYPES, _LINES)
+        ),
     )
     async def bulk(request: Request, reason: Reason = "admin", iss: Iss = None) -> Response:
         """Revoke what the lines name; the answer is 200, and its last line says how it went."""

@@ -20,7 +20,7 @@ from tocsin_issuer.http.client_assertion import (
     read_assertion,
 )
 from tocsin_issuer.http.context import IssuerContext
-from tocsin_issuer.store.clients import Client
+from tocsin_issuer.store.clients import Client, invalid_client
 from tocsin_issuer.tls.files import TlsFiles
 from tocsin_revocation_bus.clocks import wall_clock
 from tocsin_schemas.confirmation import thumbprint
@@ -76,11 +76,6 @@ async def authenticate(
         if rejected.code == "invalid_client":
             await context.throttle.client_failed(source_of(address))
         raise
-
-
-def invalid_client() -> RequestRejected:
-    """One text for every cause."""
-    return RequestRejected("invalid_client", "client authentication failed", status=401)
 
 
 def assertion_audiences(context: IssuerContext) -> frozenset[str]:

@@ -11,12 +11,13 @@ from tocsin_issuer.exchange.request import TARGETS, ExchangeRequest, several_tar
 from tocsin_issuer.http.answers import ExchangedToken
 from tocsin_issuer.http.audited import about
 from tocsin_issuer.http.audited_route import audited_route
-from tocsin_issuer.http.client_authentication import authenticate_client, invalid_client
+from tocsin_issuer.http.client_authentication import authenticate_client
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.http.documented import CLIENT, documented
 from tocsin_issuer.http.forms import ExchangeForm
 from tocsin_issuer.http.strict_body import ParameterRepeated, read_form
 from tocsin_issuer.http.token_answer import scope_member
+from tocsin_issuer.store.clients import invalid_client
 from tocsin_schemas.errors import RequestRejected
 from tocsin_schemas.token_exchange import ACCESS_TOKEN_TYPE, GRANT_TYPE
 

@@ -7,12 +7,13 @@ from starlette.responses import JSONResponse
 
 from tocsin_issuer.http.answers import Introspection
 from tocsin_issuer.http.audited_route import audited_route
-from tocsin_issuer.http.client_authentication import authenticate_client, invalid_client
+from tocsin_issuer.http.client_authentication import authenticate_client
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.http.documented import CLIENT, documented
 from tocsin_issuer.http.forms import TokenOnlyForm
 from tocsin_issuer.http.strict_body import read_form
 from tocsin_issuer.introspection import introspect
+from tocsin_issuer.store.clients import invalid_client
 from tocsin_schemas.errors import RequestRejected
 from tocsin_schemas.jws import MAX_JWS_LENGTH
 

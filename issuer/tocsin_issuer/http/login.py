@@ -21,7 +21,7 @@ from tocsin_issuer.http.token_answer import token_answer
 from tocsin_issuer.store.passwords import MAX_PASSWORD_LENGTH
 from tocsin_issuer.store.register import REFUSALS
 from tocsin_issuer.store.users import MAX_NAME_LENGTH, normal_name
-from tocsin_schemas.errors import RequestRejected
+from tocsin_schemas.errors import RequestRejected, TokenRejected
 
 DEVICE_ID: Final = r"^[A-Za-z0-9_-]{22,128}$"
 """At least 128 bits, in base64url; drawn at random by the client and kept by it."""
@@ -39,7 +39,8 @@ DeviceName = Annotated[str, Field(max_length=64), AfterValidator(_displayable)]
 
 class LoginRequest(BaseModel):
     """``device_name`` (or ``device``) is a name that the user gives the session; ``device_id``
-    binds it to the device, which must show it at each refresh.
+    binds it to the device, which must show it at each refresh. ``audience`` is the one that the
+    session's tokens are for: one of the usual ones, or the issuer itself, for its admin API.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
@@ -50,6 +51,7 @@ class LoginRequest(BaseModel):
         DeviceName, Field(validation_alias=AliasChoices("device_name", "device"))
     ] = ""
     device_id: Annotated[str | None, Field(pattern=DEVICE_ID, repr=False)] = None
+    audience: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
 
 
 def login_router(context: IssuerContext) -> APIRouter:
@@ -65,6 +67,9 @@ def login_router(context: IssuerContext) -> APIRouter:
         too many of them passwords are not looked at for a while (429), whether or not there is such
         a user.
         """
+        audiences = config.default_audiences if body.audience is None else (body.audience,)
+        if not {*audiences} <= {config.iss, *config.default_audiences}:
+            raise RequestRejected("invalid_target", "no session has that audience")
         address = client_address(request, config)
         attempt = await context.throttle.begin_login(normal_name(body.username), source_of(address))
         try:
@@ -81,7 +86,7 @@ def login_router(context: IssuerContext) -> APIRouter:
             session = await context.sessions.create(
                 user.sub,
                 config.login_client_id,
-                config.default_audiences,
+                audiences,
                 device=body.device_name,
                 device_id=body.device_id,
                 address=address,
@@ -115,6 +120,10 @@ def login_router(context: IssuerContext) -> APIRouter:
     async def logout_all(request: Request) -> JSONResponse:
         """End every session of the token's subject, and revoke every token of theirs so far."""
         verified = verified_owner(context, request)
+        claims = verified.claims
+        # Who acts for somebody is not that person, and who is logged out logs nobody out.
+        if "act" in claims or ("sid" in claims and not await context.sessions.own.vouched(claims)):
+            raise TokenRejected("session_gone")
         about(actor=verified.subject)
         emission = await context.cutoffs.subject(
             verified.subject, LOGOUT_ALL.reason, LOGOUT_ALL.initiator

@@ -12,13 +12,13 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from tocsin_issuer.http.audited_route import audited_route
-from tocsin_issuer.http.client_authentication import authenticate_client, invalid_client
+from tocsin_issuer.http.client_authentication import authenticate_client
 from tocsin_issuer.http.commit import commit_answer
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.http.documented import CLIENT, commits
 from tocsin_issuer.http.forms import TokenOnlyForm
 from tocsin_issuer.http.strict_body import read_form
-from tocsin_issuer.store.clients import Client
+from tocsin_issuer.store.clients import Client, invalid_client
 from tocsin_issuer.store.outbox import Emission
 from tocsin_issuer.store.refresh_token import RefreshToken
 from tocsin_schemas.errors import AgentStale, RequestRejected, TokenRejected

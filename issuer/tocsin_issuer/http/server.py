@@ -43,11 +43,30 @@ def _listening_socket(host: str, port: int) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """The process handles signals once, not each listener for itself."""
+    """The process handles signals once, not each listener for itself.
+
+    After the certificate files of ``tls`` have changed, its connections end with their next answer,
+    or at once where they are idle: a client whose authority has been taken out must come again, and
+    is not let in.
+    """
+
+    def __init__(self, config: uvicorn.Config, tls: ReloadingContext | None) -> None:
+        super().__init__(config)
+        self._tls = tls
+        self._newest = None if tls is None else tls.newest()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def on_tick(self, counter: int) -> bool:
+        """From uvicorn, ten times a second."""
+        newest = None if self._tls is None else self._tls.newest()
+        if newest is not self._newest:
+            self._newest = newest
+            for connection in list(self.server_state.connections):
+                connection.shutdown()
+        return await super().on_tick(counter)
 
 
 class Listener:
@@ -80,7 +99,8 @@ class Listener:
                 server_header=False,
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=limits.grace_s,
-            )
+            ),
+            context,
         )
         self._task: asyncio.Task[None] | None = None
 

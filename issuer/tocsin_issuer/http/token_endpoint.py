@@ -6,13 +6,13 @@ from starlette.responses import JSONResponse
 from tocsin_issuer.http.answers import ClientToken, SessionTokens
 from tocsin_issuer.http.audited import about, entered
 from tocsin_issuer.http.audited_route import audited_route
-from tocsin_issuer.http.client_authentication import authenticate_client, invalid_client
+from tocsin_issuer.http.client_authentication import authenticate_client
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.http.documented import CLIENT, documented
 from tocsin_issuer.http.forms import TokenForm
 from tocsin_issuer.http.strict_body import read_form
 from tocsin_issuer.http.token_answer import scope_member, token_answer
-from tocsin_issuer.store.clients import Client
+from tocsin_issuer.store.clients import Client, invalid_client
 from tocsin_issuer.store.refresh_token import invalid_grant
 from tocsin_issuer.store.register import REFUSALS
 from tocsin_schemas.errors import RequestRejected
@@ -64,6 +64,7 @@ async def _refresh(
         form["refresh_token"],
         bound_s=bound_s,
         client_id=client_id,
+        authenticated=client is not None,
         device_id=form.get("device_id"),
     )
     user = await context.users.find(session.sub)

@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 from tocsin_issuer.store import names, scripts
 from tocsin_issuer.store.account_list import ALL_CLIENTS
 from tocsin_issuer.store.refresh_token import RefreshToken
+from tocsin_issuer.store.users import is_user_id
 from tocsin_issuer.tls.certificate_name import CertificateName
 from tocsin_schemas import jwk
 from tocsin_schemas.errors import KeyRejected, RequestRejected
@@ -185,6 +186,8 @@ class ClientStore:
     ) -> None:
         if not 0 < len(client_id) <= 255 or ":" in client_id or not client_id.isprintable():
             raise RequestRejected("client_invalid", "the client id is empty, too long or odd")
+        if is_user_id(client_id):  # its tokens would be that person's (RFC 9700 section 4.15)
+            raise RequestRejected("client_invalid", "the client id is a user's id")
         if not audiences:
             raise RequestRejected("client_invalid", "a client needs an audience")
         fields = {**credentials, "audiences": _list(audiences), "scopes": _list(scopes)}
@@ -197,6 +200,11 @@ class ClientStore:
     async def _set(self, client_id: str, *fields: str) -> None:
         if not await self._update(keys=[names.CLIENT + client_id], args=fields):
             raise RequestRejected("client_unknown", "there is no such client", status=404)
+
+
+def invalid_client() -> RequestRejected:
+    """One text for every cause."""
+    return RequestRejected("invalid_client", "client authentication failed", status=401)
 
 
 def credentials(*, secret: str = "", jwks: str = "") -> tuple[str, ...]:

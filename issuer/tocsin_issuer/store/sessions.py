@@ -21,6 +21,7 @@ from redis.asyncio import Redis
 
 from tocsin_issuer.endings import DEVICE_MISMATCH, REFRESH_AHEAD, REFRESH_REUSE, Ending
 from tocsin_issuer.store import event_text, names, scripts
+from tocsin_issuer.store.clients import invalid_client
 from tocsin_issuer.store.outbox import Outbox
 from tocsin_issuer.store.own_sessions import SESSIONS_OF, OwnSessions
 from tocsin_issuer.store.refresh_token import RefreshToken, invalid_grant, new_sid
@@ -158,6 +159,7 @@ class SessionStore:
         *,
         bound_s: int,
         client_id: str | None = None,
+        authenticated: bool = False,
         device_id: str | None = None,
     ) -> OpenSession:
         """Use a refresh token and return the session with the next one.
@@ -166,21 +168,33 @@ class SessionStore:
             text: the token.
             bound_s: B, the bound on enforcement, in seconds.
             client_id: the client that presents it, where it said which; it must be the session's.
+            authenticated: whether it has shown that it is; a registered client must have.
             device_id: what the login gave, where it gave one; not looked at otherwise.
 
         Raises:
-            RequestRejected: ``invalid_grant``, whatever the cause; ``store_went_back`` (503) where
-                Redis may be older than the ledger.
+            RequestRejected: ``invalid_client`` (401) for a registered client that has not shown who
+                it is; ``invalid_grant`` for all else; ``store_went_back`` (503) where Redis may be
+                older than the ledger.
         """
         await self._require_current()
         session = await self._exchange(
-            text, bound_s=bound_s, client_id=client_id, device_id=device_id
+            text,
+            bound_s=bound_s,
+            client_id=client_id,
+            authenticated=authenticated,
+            device_id=device_id,
         )
         await self._require_current()  # it may have gone back in between
         return session
 
     async def _exchange(
-        self, text: str, *, bound_s: int, client_id: str | None, device_id: str | None
+        self,
+        text: str,
+        *,
+        bound_s: int,
+        client_id: str | None,
+        authenticated: bool,
+        device_id: str | None,
     ) -> OpenSession:
         token = RefreshToken.parse(text)
         following = token.next()
@@ -201,6 +215,7 @@ class SessionStore:
             self._event(REFRESH_REUSE),
             self._event(REFRESH_AHEAD),
             self._event(DEVICE_MISMATCH),
+            "" if authenticated else names.CLIENT,
         ]
         keys = [
             names.OUTBOX,
@@ -212,6 +227,8 @@ class SessionStore:
         if answer[0] in _ENDED:
             self._outbox.announce()
             _log.warning("a refresh token was refused (%s): its session has ended", answer[0])
+        if answer[0] == "unauthenticated":
+            raise invalid_client()
         if answer[0] != "ok":
             raise invalid_grant()
         _, sub, owner, audiences, ends = answer

@@ -20,6 +20,12 @@ from tocsin_schemas import base64url
 from tocsin_schemas.errors import RequestRejected
 
 MAX_NAME_LENGTH: Final = 128
+_USER_ID_PREFIX: Final = "u_"
+
+
+def is_user_id(name: str) -> bool:
+    """Whether it may be the ``sub`` of a user, whoever that is."""
+    return name.startswith(_USER_ID_PREFIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +74,7 @@ class UserStore:
         name = normal_name(username)
         if not 0 < len(name) <= MAX_NAME_LENGTH or not name.isprintable():
             raise RequestRejected("username_invalid", "the user name is empty, too long or odd")
-        sub = "u_" + base64url.encode(token_bytes(16))
+        sub = _USER_ID_PREFIX + base64url.encode(token_bytes(16))
         hashed = await self._passwords.hash_new(password)
         fields = ["username", name, "password", hashed, *_access(role, perms)]
         if not await self._create(

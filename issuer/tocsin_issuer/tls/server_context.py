@@ -40,6 +40,10 @@ class ReloadingContext(ssl.SSLContext):
 
     def wrap_bio(self, *args: Any, **options: Any) -> ssl.SSLObject:
         """From asyncio, for each connection."""
+        return self.newest().wrap_bio(*args, **options)
+
+    def newest(self) -> ssl.SSLContext:
+        """The context that a connection gets now: another object once the files have changed."""
         found = self._watched.current()
         if found is not self._made_of:
             self._made_of = found
@@ -47,7 +51,7 @@ class ReloadingContext(ssl.SSLContext):
                 self._made = server_context(self._watched.files, found)
             except ConfigurationError as error:
                 _log.error("the certificates stay as they were: %s: %s", error.code, error)
-        return self._made.wrap_bio(*args, **options)
+        return self._made
 
 
 def server_context(files: TlsFiles, material: TlsMaterial) -> ssl.SSLContext:

@@ -178,6 +178,26 @@ async def test_the_target_by_its_resource(
     assert services.claims(answer.access_token)["aud"] == "inventory"
 
 
+async def test_clients_that_fail_too_often_are_told_to_wait(
+    services: Services, subject: dict[str, Any], channel: grpc.aio.Channel
+) -> None:
+    """They are counted with those over HTTP; a good secret is never refused."""
+    wrong = {"client_id": "orders-service", "client_secret": "wrong"}
+    services.context.throttle._free_of_source = 2
+    answer = await services.http.post("/oauth/token", data=wrong)
+    assert answer.status_code == 401
+    request = asked(subject["access_token"], **wrong)
+    assert await refused(channel, request) == ("UNAUTHENTICATED", "invalid_client")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await trade(channel, request)
+    assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    said = dict(caught.value.trailing_metadata())
+    assert (said[ERROR_KEY], said[CODE_KEY]) == ("slow_down", "too_many_attempts")
+    assert CONFIG.login_lock_s - 5 < int(said[RETRY_AFTER_KEY]) <= CONFIG.login_lock_s
+    good = asked(subject["access_token"])
+    assert (await trade(channel, good, basic(services))).access_token
+
+
 async def test_without_a_lease(
     services: Services, subject: dict[str, Any], channel: grpc.aio.Channel
 ) -> None:

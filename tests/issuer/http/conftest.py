@@ -101,6 +101,12 @@ class Issuer:
             lease_clock=time.monotonic_ns,
             wall_clock=time.time,
         )
+        self.of_operators = TokenVerifier(
+            StaticAuthority({SIGNER.kid: SIGNER.public}, ISS, None, life),
+            audiences={ISS: frozenset([ISS])},
+            lease_clock=time.monotonic_ns,
+            wall_clock=time.time,
+        )
         self.of_any_audience = TokenVerifier(
             StaticAuthority({SIGNER.kid: SIGNER.public}, ISS, None, life),
             audiences={ISS: None},
@@ -134,7 +140,7 @@ class Issuer:
             outbox=self.outbox,
             audit_log=self.audit_log,
             keys=keys,
-            verify_admin=lambda token, shown: self._live(self.verifier, token, shown),
+            verify_admin=lambda token, shown: self._live(self.of_operators, token, shown),
             verify_any=lambda token: self._live(self.of_any_audience, token, NOT_USED),
             verify_own=lambda token, shown: self.of_any_audience.verify(token, certificate=shown),
             readiness=self._readiness,
@@ -191,7 +197,7 @@ class Issuer:
     async def operator(self, *perms: str) -> dict[str, str]:
         """The header of somebody with these permissions."""
         await self.users.create("root", "correct horse", perms=perms or PERMISSIONS)
-        tokens = await self.login(username="root")
+        tokens = await self.login(username="root", audience=ISS)
         return bearer(tokens["access_token"])
 
     async def refresh(self, token: str, **more: str) -> httpx.Response:

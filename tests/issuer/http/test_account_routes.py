@@ -322,6 +322,18 @@ async def test_no_operator_makes_more_of_themselves(
     assert await events_in(issuer.outbox) == []
 
 
+async def test_no_client_is_named_as_a_person_may_be(
+    issuer: Issuer, operator: dict[str, str]
+) -> None:
+    """Its tokens would be that person's (RFC 9700 section 4.15)."""
+    for client_id in (await issuer.alice(), "u_" + "x" * 22):
+        status, members = await post(
+            issuer, "/clients", operator, client_id=client_id, audiences=["orders"]
+        )
+        assert (status, members["code"]) == (400, "client_invalid")
+        assert await issuer.clients.find(client_id) is None
+
+
 async def test_nobody_and_nonsense(issuer: Issuer, operator: dict[str, str]) -> None:
     unknown: list[tuple[str, dict[str, Any]]] = [
         ("/users/u_x/disable", {}),

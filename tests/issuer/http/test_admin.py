@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.issuer.http.conftest import PERMISSIONS, SIGNER, Issuer, bearer
+from tests.issuer.http.conftest import ISS, PERMISSIONS, SIGNER, Issuer, bearer
 from tests.issuer.store.helpers import events_in, only_event
+from tocsin_issuer.minting import Derivation
 from tocsin_schemas.events import (
     AllRevokedBefore,
     ClientRevokedBefore,
@@ -178,3 +179,40 @@ async def test_keys(issuer: Issuer) -> None:
 async def test_the_internal_listener_has_no_login(issuer: Issuer) -> None:
     for path in ("/v1/login", "/v1/logout", "/.well-known/jwks.json"):
         assert (await issuer.internal.post(path)).status_code == 404
+
+
+async def test_a_token_for_another_service_opens_nothing_here(issuer: Issuer) -> None:
+    """Any service that an operator calls has such a token, and could show it in their name."""
+    await issuer.operator("keys:read")
+    for_orders = (await issuer.login(username="root"))["access_token"]
+    answer = await issuer.internal.get("/admin/keys", headers=bearer(for_orders))
+    assert (answer.status_code, answer.json()["code"]) == (401, "invalid_token")
+
+
+async def test_nor_does_one_of_a_service_that_acts_for_an_operator(issuer: Issuer) -> None:
+    await issuer.operator("keys:read")
+    own = (await issuer.login(username="root", audience=ISS))["access_token"]
+    claims = issuer.verifier.verify(own).claims
+    acting = await issuer.context.minter.mint(
+        claims["sub"],
+        "orders-service",
+        [ISS],
+        sid=claims["sid"],
+        scope="keys:read",
+        derivation=Derivation(
+            {"sub": "orders-service"}, {"jti": claims["jti"], "iat": claims["iat"]}, claims["exp"]
+        ),
+    )
+    answer = await issuer.internal.get("/admin/keys", headers=bearer(acting.token))
+    assert (answer.status_code, answer.json()["code"]) == (401, "invalid_token")
+
+
+async def test_a_login_is_for_the_usual_audiences_or_for_us(issuer: Issuer) -> None:
+    await issuer.alice()
+    tokens = await issuer.login(audience=ISS)
+    again = (await issuer.refresh(tokens["refresh_token"])).json()
+    for token in (tokens["access_token"], again["access_token"]):
+        assert issuer.verifier.verify(token).claims["aud"] in (ISS, [ISS])
+    body = {"username": "alice", "password": "correct horse", "audience": "billing"}
+    answer = await issuer.public.post("/v1/login", json=body)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_target")

@@ -1,9 +1,15 @@
 """What requests leave in the audit log, and what never gets there."""
 
+import logging
 import time
+from ipaddress import ip_network
 from typing import Any
 
-from tests.issuer.http.conftest import PERMISSIONS, Issuer, bearer
+import pytest
+from redis.asyncio import Redis
+
+from tests.issuer.conftest import CountingHasher
+from tests.issuer.http.conftest import CONFIG, PERMISSIONS, Issuer, bearer
 from tocsin_issuer.store.audit_log import ACTS, REFUSALS
 
 PASSWORD = "correct horse"
@@ -34,6 +40,20 @@ async def test_logins(issuer: Issuer) -> None:
     assert (known["outcome"], known["actor"]) == ("invalid_grant", sub)
     assert "actor" not in unknown
     assert known["request_id"] != unknown["request_id"] == answer.headers["X-Request-Id"]
+
+
+async def test_the_address_is_the_one_that_a_trusted_proxy_names(
+    redis: Redis, hasher: CountingHasher
+) -> None:
+    proxies = {"trusted_proxies": (ip_network("127.0.0.1/32"),)}
+    issuer = Issuer(redis, hasher, CONFIG.model_copy(update=proxies))
+    header = await issuer.operator("keys:write")
+    via = {"X-Forwarded-For": "203.0.113.9, 192.0.2.1"}
+    await issuer.internal.post("/admin/keys/rotate", headers={**header, **via})
+    await issuer.public.post("/v1/login", json={"username": "x", "password": "x"}, headers=via)
+    found = await entries(issuer, ACTS, "key.rotate") + await entries(issuer, REFUSALS, "login")
+    assert [one["address"] for one in found] == ["192.0.2.1", "192.0.2.1"]
+    await issuer.aclose()
 
 
 async def test_tokens(issuer: Issuer) -> None:
@@ -99,7 +119,8 @@ async def test_an_admin_call_is_in_the_log_before_it_is_answered(issuer: Issuer)
     assert entry["outcome"] == "token_missing"
 
 
-async def test_no_secret_gets_there(issuer: Issuer) -> None:
+async def test_no_secret_gets_there(issuer: Issuer, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "httpx")  # the client logs the URL, here with a token in it
     header = await issuer.operator(*PERMISSIONS, "audit:read")
     await issuer.alice()
     login = await issuer.login()

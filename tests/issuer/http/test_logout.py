@@ -4,6 +4,7 @@ import pytest
 
 from tests.issuer.http.conftest import Issuer, bearer
 from tests.issuer.store.helpers import events_in, only_event
+from tocsin_issuer.minting import Derivation
 from tocsin_schemas.events import SessionsRevoked, SubjectRevokedBefore, TokensRevoked
 
 
@@ -69,6 +70,29 @@ async def test_logout_everywhere_and_in_again_at_once(issuer: Issuer) -> None:
     anew = await issuer.login()
     assert issuer.verifier.verify(anew["access_token"]).claims["iat"] >= event.before
     assert (await issuer.refresh(anew["refresh_token"])).status_code == 200
+
+
+async def test_a_token_that_is_dead_or_anothers_logs_nobody_out_everywhere(issuer: Issuer) -> None:
+    """Or whoever stole it once could end each new session of its owner's."""
+    sub = await issuer.alice()
+    gone, alive = await issuer.login(), await issuer.login()
+    await issuer.public.post("/v1/logout", headers=bearer(gone["access_token"]))
+    await issuer.clients.create("inventory", ["orders"])
+    claims = issuer.verifier.verify(alive["access_token"]).claims
+    act = {"sub": "inventory", "act": {"sub": claims["client_id"]}}
+    acting = await issuer.context.minter.mint(
+        sub,
+        "inventory",
+        ["orders"],
+        sid=claims["sid"],
+        derivation=Derivation(act, {"jti": claims["jti"], "iat": claims["iat"]}, claims["exp"]),
+    )
+    before = await issuer.outbox.length()
+    for token in (gone["access_token"], acting.token):
+        answer = await issuer.public.post("/v1/logout-all", headers=bearer(token))
+        assert answer.status_code == 401
+    assert await issuer.outbox.length() == before
+    assert (await issuer.refresh(alive["refresh_token"])).status_code == 200
 
 
 async def test_logging_out_everywhere_over_and_over(issuer: Issuer) -> None:

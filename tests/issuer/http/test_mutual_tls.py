@@ -239,7 +239,13 @@ async def test_where_no_certificate_is_seen_the_metadata_promises_none(issuer: I
 
 
 async def test_an_operators_bound_token_needs_its_certificate(served: Served) -> None:
-    bearer = {"Authorization": f"Bearer {await served.own_token(ORDERS, 'orders-service')}"}
+    await served.issuer.clients.create_with_certificate(
+        "operator",
+        [served.issuer.config.iss],
+        ["keys:read"],
+        name=CertificateName.parse("subject_dn", "CN=orders-service"),
+    )
+    bearer = {"Authorization": f"Bearer {await served.own_token(ORDERS, 'operator')}"}
     for issued, status in ((ORDERS, 200), (RENEWED, 401), (INVENTORY, 401), (None, 401)):
         answer = await served.reach("internal", issued).get("/admin/keys", headers=bearer)
         assert answer.status_code == status, answer.text
@@ -321,6 +327,9 @@ async def test_a_refreshed_token_is_bound_where_the_client_shows_a_certificate(
     refresh = (await served.issuer.login())["refresh_token"]
     wrong = await served.post("/oauth/token", ORDERS, "public", refresh_token=refresh, **form)
     assert outcome(wrong) == (401, "invalid_client")
+    for given in (form, {"grant_type": "refresh_token"}):  # no token without its certificate
+        bare = await served.post("/oauth/token", None, "public", refresh_token=refresh, **given)
+        assert outcome(bare) == (401, "invalid_client")
     browser = CLIENTS.client("browser")
     answer = await served.post("/oauth/token", browser, "public", refresh_token=refresh, **form)
     cnf = claims(served, answer.json()["access_token"], browser)["cnf"]

@@ -210,6 +210,17 @@ async def test_clients_of_an_authority_that_is_taken_out_stay_out(internal: Plac
         await internal.get(ORDERS)
 
 
+async def test_nor_do_they_stay_on_a_connection_of_before(internal: Place) -> None:
+    url = f"https://127.0.0.1:{internal.listener.port}/"
+    async with httpx.AsyncClient(verify=internal.context(ORDERS), trust_env=False) as client:
+        assert (await client.get(url)).status_code == 200
+        Authority("others").write(internal.folder / "clients.pem")
+        await asyncio.sleep(0.5)  # idle connections are closed within a tenth of a second
+        with pytest.raises(httpx.TransportError):
+            for _ in range(2):  # the first may still find the connection closing
+                await client.get(url)
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 async def test_nor_do_they_come_back_by_a_session_of_before(
     internal: Place, version: ssl.TLSVersion

@@ -5,9 +5,10 @@
 --   client or '', seconds it may be idle, prefix of a subject's epoch, seconds that a rule against a
 --   session lives, exp leeway, prefix of the projection, this session in an event up to its number,
 --   digest of the device or '', milliseconds of grace; the events of a reuse, of a generation ahead
---   and of another device, each up to the session.
+--   and of another device, each up to the session; prefix of the registered clients, or '' where the
+--   client has authenticated.
 -- Returns {'ok', sub, client, audiences, when the session ends if it is not used}, {'unknown'},
---   {'other_client'}, or {'reused', 'ahead' or 'other_device', entry id}.
+--   {'other_client'}, {'unauthenticated'}, or {'reused', 'ahead' or 'other_device', entry id}.
 expect('stream', KEYS[1])
 expect('hash', KEYS[2])
 expect('zset', KEYS[3])
@@ -25,6 +26,10 @@ if outdated(redis.call('GET', KEYS[4]), redis.call('GET', ARGV[7] .. sub), field
   return {'unknown'}
 end
 if ARGV[5] ~= '' and ARGV[5] ~= client then return {'other_client'} end
+-- A client that has credentials must have shown them (RFC 6749 section 6).
+if ARGV[17] ~= '' and redis.call('EXISTS', ARGV[17] .. client) == 1 then
+  return {'unauthenticated'}
+end
 
 local generation, time = tonumber(ARGV[1]), now()
 stored = tonumber(stored)
