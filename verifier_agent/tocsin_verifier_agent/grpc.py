@@ -50,7 +50,7 @@ _MAKE: Final = {
 class Needs:
     """What a method asks for: every permission, and a proof at most ``max_staleness`` seconds old.
 
-    ``on_stale`` is what it does without one, and can only be stricter than the agent's file.
+    ``on_stale`` is what it does without one, in place of what the agent's file says.
     """
 
     def __init__(
