@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from nats.aio.client import Client
 
-from tocsin_issuer.core.sequencer import Append, Committed, Decision, ReadBack, Sequencer, StepDown
+from tocsin_issuer.core.sequencer import (
+    Append,
+    Committed,
+    Decision,
+    NotActive,
+    ReadBack,
+    Sequencer,
+    StepDown,
+)
 from tocsin_revocation_bus.clocks import lease_clock, wall_clock
 from tocsin_revocation_bus.jetstream.backoff import Backoff
 from tocsin_revocation_bus.jetstream.direct_get import ReadFailed, read_one
@@ -28,25 +36,31 @@ class Appender:
         """Publish, and find out what became of it, for as long as that takes.
 
         Raises:
-            SteppedDown: another candidate has taken over.
+            SteppedDown: another candidate has taken over, or this one has stepped down meanwhile.
         """
         decision: Decision = append
         backoff = Backoff()
         while True:
             match decision:
-                case Append():
-                    decision = await self._publish(decision)
-                case ReadBack(seq):
-                    answer = await self._look(seq)
-                    if answer is None:
-                        await backoff.pause()
-                    else:
-                        decision = self._sequencer.on_read(*answer)
                 case Committed():
                     self._sequencer.apply_committed(decision.append, lease_clock(), wall_clock())
                     return decision
                 case StepDown(reason):
                     raise SteppedDown(reason)
+                case _:
+                    try:
+                        decision = await self._next(decision, backoff)
+                    except NotActive as reason:
+                        raise SteppedDown(reason.code) from None
+
+    async def _next(self, decision: Append | ReadBack, backoff: Backoff) -> Decision:
+        if isinstance(decision, Append):
+            return await self._publish(decision)
+        answer = await self._look(decision.seq)
+        if answer is not None:
+            return self._sequencer.on_read(*answer)
+        await backoff.pause()
+        return decision
 
     async def _publish(self, append: Append) -> Decision:
         result = await publish(

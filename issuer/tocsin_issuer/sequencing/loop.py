@@ -83,13 +83,21 @@ class SequencerLoop:
         return self._sequencer.active
 
     async def run(self) -> None:
-        """Follow, take over when the active one is silent, append until somebody else does."""
-        beating = asyncio.create_task(self._beat_on())
+        """Follow, take over when the active one is silent, append until somebody else does.
+
+        What ends either half ends it: whoever appended and never beat would let all leases lapse.
+        """
+        halves = [asyncio.create_task(self._beat_on()), asyncio.create_task(self._take_turns())]
         try:
-            while True:
-                await self._one_turn()
+            done, _ = await asyncio.wait(halves, return_when=asyncio.FIRST_COMPLETED)
+            for half in done:
+                half.result()
         finally:
-            await end(beating)
+            await end(*halves)
+
+    async def _take_turns(self) -> None:
+        while True:
+            await self._one_turn()
 
     async def _one_turn(self) -> None:
         try:
