@@ -13,6 +13,7 @@ from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
 
 from tocsin_issuer.config import IssuerConfig
 from tocsin_issuer.grpc.credentials import server_credentials
+from tocsin_issuer.http.server import listening_socket
 from tocsin_issuer.tls.material import TlsMaterial
 from tocsin_schemas.auth_v1.auth_pb2 import DESCRIPTOR
 from tocsin_schemas.auth_v1.auth_pb2_grpc import AuthServicer, add_AuthServicer_to_server
@@ -24,6 +25,7 @@ MAX_CALLS_OF_A_CONNECTION: Final = 100
 MAX_METADATA_BYTES: Final = 16 * 1024
 IDLE_MS: Final = 75_000
 AGE_MS: Final = 10 * 60_000
+_NEVER_STARTED: Final[list[grpc.aio.Server]] = []
 SERVICE: Final = DESCRIPTOR.services_by_name["Auth"].full_name
 
 
@@ -47,6 +49,9 @@ class GrpcListener:
         port: int,
         certificates: Callable[[], TlsMaterial] | None = None,
     ) -> None:
+        # A server of grpcio's that is dropped before it was started corrupts memory when it is
+        # collected, so none is made for a port that is taken.
+        listening_socket(host, port).close()
         self._server = grpc.aio.server(
             maximum_concurrent_rpcs=MAX_CALLS,
             options=(
@@ -70,7 +75,8 @@ class GrpcListener:
         self._task: asyncio.Task[None] | None = None
         try:
             self.port = self._bind(f"{host}:{port}", certificates)
-        except RuntimeError:
+        except RuntimeError:  # somebody was faster
+            _NEVER_STARTED.append(self._server)
             raise ConfigurationError("port_in_use", f"cannot listen on {host}:{port}") from None
 
     def _bind(self, address: str, certificates: Callable[[], TlsMaterial] | None) -> int:

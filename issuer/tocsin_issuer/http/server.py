@@ -19,7 +19,7 @@ from tocsin_schemas.errors import ConfigurationError
 KEEP_ALIVE_S = 75
 
 
-def _listening_socket(host: str, port: int) -> socket.socket:
+def listening_socket(host: str, port: int) -> socket.socket:
     """A socket that names its protocol: without it, asyncio leaves Nagle's algorithm on, and every
     answer of two writes waits 40 ms for the client's delayed acknowledgement.
     """
@@ -85,7 +85,7 @@ class Listener:
         tls: TlsFiles | None = None,
     ) -> None:
         context = None if tls is None else ReloadingContext(WatchedTls(tls))
-        self._socket = _listening_socket(host, port)
+        self._socket = listening_socket(host, port)
         self._server = _Server(
             uvicorn.Config(
                 app,

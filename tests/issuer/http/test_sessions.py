@@ -164,7 +164,8 @@ REFUSED = [(401, "invalid_token")] * 3
 )
 async def test_a_token_that_was_revoked_sees_and_ends_nothing(issuer: Issuer, how: str) -> None:
     """Though verifiers are told later, and though no agent is asked here."""
-    await issuer.alice(perms=("revocations:write",))
+    await issuer.alice()
+    operator = await issuer.operator("revocations:write")
     tokens = await issuer.login()
     header = bearer(tokens["access_token"])
     victim = await issuer.login()
@@ -183,7 +184,7 @@ async def test_a_token_that_was_revoked_sees_and_ends_nothing(issuer: Issuer, ho
                 "all": {"by": "all"},
             }
             answer = await issuer.internal.post(
-                "/admin/revocations", json=bodies[how], headers=header
+                "/admin/revocations", json=bodies[how], headers=operator
             )
             assert answer.status_code == 202
     number = len(await events_in(issuer.outbox))
