@@ -98,13 +98,13 @@ async def test_a_refresh_token_ends_its_session(issuer: Issuer, reports: Service
         answer = await reports.revoke(session.refresh_token)
     assert answer.status_code == 200
     with pytest.raises(RequestRejected, match="refresh token"):
-        await reports.sessions().refresh(session.refresh_token, bound_s=1)
+        await reports.sessions().refresh(session.refresh_token, bound_s=1, authenticated=True)
     assert await issuer.redis.exists(names.DENIED + minted)
 
 
 async def test_a_refresh_token_of_an_older_generation(issuer: Issuer, reports: Service) -> None:
     session = await reports.session()
-    await reports.sessions().refresh(session.refresh_token, bound_s=1)
+    await reports.sessions().refresh(session.refresh_token, bound_s=1, authenticated=True)
     assert (await reports.revoke(session.refresh_token)).status_code == 202
     event = await only_event(issuer.outbox, SessionsRevoked)
     assert [one.sid for one in event.sessions] == [session.sid]
