@@ -82,11 +82,11 @@ async def test_who_may_not(stack: Stack, bus: BusClient, token: str) -> None:
         (None, 401, "token_missing"),
         ("a.b.c", 401, "invalid_token"),
         (token[:-8] + "AAAAAAAA", 401, "invalid_token"),
-        (login["access_token"], 403, "insufficient_scope"),
+        (login["access_token"], 401, "invalid_token"),  # it is for other services
         (lacking, 403, "insufficient_scope"),
     ]:
         reply = await ask(bus, body, given)
-        assert (reply["status"], reply["code"]) == (status, code), given
+        assert (reply["status"], reply["code"]) == (status, code)
     await stack.admin(
         "POST", "/admin/revocations", {"by": "client", "client_id": "fraud-detection"}
     )
@@ -94,7 +94,7 @@ async def test_who_may_not(stack: Stack, bus: BusClient, token: str) -> None:
     assert (reply["status"], reply["code"]) == (401, "invalid_token")
     assert await audit_entries(stack, "acts") == []
     codes = [one["outcome"] for one in await audit_entries(stack, "refusals")]
-    assert codes.count("insufficient_scope") == 2
+    assert codes.count("insufficient_scope") == 1
     assert len(codes) == 6
 
 

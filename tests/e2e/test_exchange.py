@@ -138,7 +138,7 @@ async def test_an_operator_sees_what_is_allowed(stack: Stack) -> None:
     assert (await stack.http.get(url)).status_code == 401
     user = (await stack.log_in())["access_token"]
     answer = await stack.http.get(url, headers={"Authorization": f"Bearer {user}"})
-    assert answer.status_code == 403
+    assert answer.status_code == 401  # it is for other services
 
 
 async def test_a_service_gives_its_token_back(stack: Stack) -> None:

@@ -190,7 +190,8 @@ class TokenVerifier:
                 read = access_token.read(payload)
             else:
                 read, profile = _foreign_claims(payload, header, key)
-            if read.iss not in key.profiles or read.iss not in self._audiences:
+            iss = read.iss
+            if iss not in key.profiles or iss not in self._audiences:
                 raise TokenRejected("iss")
         except JwsRejected as rejected:
             raise TokenRejected(rejected.code) from None
@@ -198,7 +199,7 @@ class TokenVerifier:
             raise TokenRejected("payload") from None
         if not known and len(self._headers) < _MAX_HEADERS:
             self._headers[head] = header  # only after a good signature: bad tokens fill nothing
-        audiences = self._audiences[read.iss]
+        audiences = self._audiences[iss]
         if audiences is not None:
             check_audience(read, audiences)
         check_times(read, wall, self._rules.horizon, key.max_life_s)
