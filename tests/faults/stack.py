@@ -150,10 +150,13 @@ class Stack:
         """End the session of the token."""
         return await self.post(issuer, "/v1/logout", token=token)
 
-    async def log_in(self, issuer: IssuerProcess, name: str = "alice") -> dict[str, str]:
+    async def log_in(
+        self, issuer: IssuerProcess, name: str = "alice", **more: str
+    ) -> dict[str, str]:
         """Log a user in; the first time, make one."""
         await self.add_user(name)
-        answer = await self.post(issuer, "/v1/login", json={"username": name, "password": PASSWORD})
+        body = {"username": name, "password": PASSWORD, **more}
+        answer = await self.post(issuer, "/v1/login", json=body)
         assert answer.status == 200, answer.status
         return answer.members
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.faults.issuer_process import IssuerProcess
-from tests.faults.stack import Stack, verdict
+from tests.faults.stack import ISSUER, Stack, verdict
 from tocsin_revocation_bus.tasks import end
 from tocsin_schemas import base64url, strict_json
 from tocsin_schemas.events import (
@@ -72,7 +72,7 @@ async def revoke(
     stack: Stack, issuer: IssuerProcess, wanted: dict[str, str]
 ) -> tuple[float, float]:
     """As an operator; returns when it was asked for, and when it was in the ledger."""
-    login = await stack.log_in(issuer, "operator")
+    login = await stack.log_in(issuer, "operator", audience=ISSUER)
     started = time.monotonic()
     answer = await stack.http.post(
         f"http://127.0.0.1:{issuer.internal_port}/admin/revocations",
