@@ -39,6 +39,12 @@ GOOD: dict[ProxyKind, str] = {"nginx": ESCAPED, "envoy": XFCC, "rfc9440": BYTES}
 NAMES = {kind: PROXIES[kind][0].decode() for kind in PROXIES}
 
 
+@pytest.fixture(autouse=True)
+def an_issuer_of_this_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its clock stands still, and a served sidecar goes by the machine's."""
+    monkeypatch.setitem(globals(), "ISSUER", LocalIssuer())
+
+
 def bound() -> str:
     return ISSUER.mint(cnf={"x5t#S256": thumbprint(MINE.der)})
 
