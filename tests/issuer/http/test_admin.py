@@ -7,7 +7,9 @@ import pytest
 
 from tests.issuer.http.conftest import ISS, PERMISSIONS, SIGNER, Issuer, bearer
 from tests.issuer.store.helpers import events_in, only_event
+from tocsin_issuer.bus.command_service import CommandService
 from tocsin_issuer.minting import Derivation
+from tocsin_issuer.store.command_records import CommandRecords
 from tocsin_schemas.events import (
     AllRevokedBefore,
     ClientRevokedBefore,
@@ -198,13 +200,26 @@ async def test_nor_does_one_of_a_service_that_acts_for_an_operator(issuer: Issue
         "orders-service",
         [ISS],
         sid=claims["sid"],
-        scope="keys:read",
+        scope="keys:read revocations:write",
         derivation=Derivation(
             {"sub": "orders-service"}, {"jti": claims["jti"], "iat": claims["iat"]}, claims["exp"]
         ),
     )
     answer = await issuer.internal.get("/admin/keys", headers=bearer(acting.token))
     assert (answer.status_code, answer.json()["code"]) == (401, "invalid_token")
+    over_the_bus = CommandService(
+        iss=ISS,
+        verify=issuer.context.verify_admin,
+        verify_own=issuer.context.verify_own,
+        revoker=issuer.context.revoker,
+        records=CommandRecords(issuer.redis, window_s=60),
+        outbox=issuer.outbox,
+        audit_log=issuer.audit_log,
+        commit_wait_s=0.0,
+        wall_clock=time.time,
+    )
+    reply = await over_the_bus.answer(b"{}", [f"Bearer {acting.token}"])
+    assert (reply["status"], reply["code"]) == (401, "invalid_token")
 
 
 async def test_a_login_is_for_the_usual_audiences_or_for_us(issuer: Issuer) -> None:
