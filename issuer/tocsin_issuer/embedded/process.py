@@ -136,6 +136,9 @@ class ServerProcess(ABC):
     def pause(self) -> None:
         """Freeze the server: its connections stay open and silent."""
         self._signal(signal.SIGSTOP)
+        if sys.platform == "linux" and self.running:
+            # A signal is only sent by then; each of the server's threads has to come to take it.
+            os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         """Let a paused server go on."""
