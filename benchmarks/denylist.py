@@ -58,7 +58,7 @@ def valkey_figures(folder: Path) -> Figures:
     with EmbeddedValkey(folder) as server, redis.Redis.from_url(server.url) as client:
         before = int(client.info("memory")["used_memory"])
         names = [
-            "revoked:" + jti.compose(place.lane, place.counter, bytes(5))
+            "revoked:" + jti.compose(jti.lane_of(place), jti.counter_of(place), bytes(5))
             for place in islice(places(lane_names(), REVOKED), VALKEY_KEYS)
         ]
         for start in range(0, len(names), 1000):

@@ -33,7 +33,6 @@ from tocsin_revocation_bus.core.rules import HOUR_S, CutoffRules, DigestRules
 from tocsin_revocation_bus.core.snapshot import Rules
 from tocsin_schemas import jti
 from tocsin_schemas.events import RevokedToken, TokensRevoked
-from tocsin_schemas.jti import LaneId
 from tocsin_verifier_agent.core.token_cache import TokenCache
 from tocsin_verifier_agent.core.token_verifier import TokenVerifier
 
@@ -107,12 +106,12 @@ def lane_names() -> list[bytes]:
     return [jti.lane(HOUR, sha256(number.to_bytes(4)).digest()[:9]) for number in range(LANES)]
 
 
-def places(names: list[bytes], revoked: int) -> Iterator[LaneId]:
+def places(names: list[bytes], revoked: int) -> Iterator[jti.Place]:
     """Tokens at random out of all that were issued; some come twice."""
     size = revoked * REVOKED_IN // len(names)
     count, draw = len(names), Random(SEED).random
     while True:
-        yield LaneId(names[int(draw() * count)], int(draw() * size))
+        yield jti.place(names[int(draw() * count)], int(draw() * size))
 
 
 def fill_lanes(lanes: Lanes, revoked: int) -> float:
@@ -148,7 +147,7 @@ def lanes_part(revoked: int, file: str) -> Figures:
     collection = full_collection_ms()
     stream = places(lane_names(), revoked)
     probes = [next(stream) for _ in range(PROBES)]
-    misses = [LaneId(place.lane, place.counter ^ 1) for place in probes]
+    misses = [jti.place(jti.lane_of(place), jti.counter_of(place) ^ 1) for place in probes]
     cold = tuple(next(stream) for _ in range(200 * PROBES))
     figures = {
         "revoked": float(len(lanes)),

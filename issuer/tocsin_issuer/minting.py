@@ -193,6 +193,6 @@ class TokenMinter:
                 Registration(name, sub, client_id, sid, life_s, actors, parent)
             )
             place = jti.parse(name)
-            if place is not None and jti.issued_in_lane(place.lane, now):
+            if place is not None and jti.issued_in_lane(place, now):
                 return name, now
         raise RequestRejected("clock_skew", "the clocks of the issuer disagree", status=503)

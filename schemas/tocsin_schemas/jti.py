@@ -6,9 +6,7 @@ instead of a set of strings. The random bits make an id as hard to guess as any 
 """
 
 from collections.abc import Sequence
-from struct import Struct as Layout
-
-from msgspec import Struct
+from typing import TypeAlias
 
 from tocsin_schemas import base64url
 from tocsin_schemas.errors import EncodingRejected
@@ -19,15 +17,13 @@ TAIL_RANDOM_LENGTH = 5
 HOUR_S = 3600
 LANE_SLACK_S = 300
 
+Place: TypeAlias = bytes
+"""A token's place: its lane, and its counter there in four bytes, big-endian."""
+
+PLACE_LENGTH = LANE_LENGTH + 4
+_LENGTH = PLACE_LENGTH + TAIL_RANDOM_LENGTH
 _TEXT_LENGTH = 28  # a multiple of four: ids that follow each other are base64url too
-_LAYOUT = Layout(f">{LANE_LENGTH}sI{TAIL_RANDOM_LENGTH}x")
-
-
-class LaneId(Struct, frozen=True, gc=False):
-    """A token's place: its lane, and its counter there."""
-
-    lane: bytes
-    counter: int
+_LANE_END_S = HOUR_S + LANE_SLACK_S
 
 
 def lane(hour: int, randomness: bytes) -> bytes:
@@ -42,25 +38,39 @@ def hour_of(lane: bytes) -> int:
     return int.from_bytes(lane[:3])
 
 
+def place(lane: bytes, counter: int) -> Place:
+    """A token's place, from its parts."""
+    return lane + counter.to_bytes(4)
+
+
+def lane_of(place: Place) -> bytes:
+    """The lane that a token stands in."""
+    return place[:LANE_LENGTH]
+
+
+def counter_of(place: Place) -> int:
+    """The token's counter in its lane."""
+    return int.from_bytes(place[LANE_LENGTH:])
+
+
 def compose(lane: bytes, counter: int, randomness: bytes) -> str:
     """A jti, from its place and 5 random bytes."""
     if len(randomness) != TAIL_RANDOM_LENGTH:
         raise ValueError("a jti takes 5 random bytes")
-    return base64url.encode(lane + counter.to_bytes(4) + randomness)
+    return base64url.encode(place(lane, counter) + randomness)
 
 
-def parse(jti: str) -> LaneId | None:
+def parse(jti: str) -> Place | None:
     """The place that ``jti`` names, or None where it is not one of the issuer's own ids."""
     if len(jti) != _TEXT_LENGTH:
         return None
     try:
-        raw = base64url.decode(jti)
+        return base64url.decode(jti)[:PLACE_LENGTH]
     except EncodingRejected:
         return None
-    return LaneId(*_LAYOUT.unpack(raw))
 
 
-def parse_all(jtis: Sequence[str]) -> list[LaneId | None]:
+def parse_all(jtis: Sequence[str]) -> list[Place | None]:
     """As :func:`parse`, for many ids at a fraction of what each by itself would cost."""
     if all(len(jti) == _TEXT_LENGTH for jti in jtis):
         try:
@@ -68,11 +78,12 @@ def parse_all(jtis: Sequence[str]) -> list[LaneId | None]:
         except EncodingRejected:
             pass
         else:
-            return [LaneId(lane, counter) for lane, counter in _LAYOUT.iter_unpack(raw)]
+            return [raw[at : at + PLACE_LENGTH] for at in range(0, len(raw), _LENGTH)]
     return [parse(jti) for jti in jtis]
 
 
-def issued_in_lane(lane: bytes, iat: int) -> bool:
-    """Whether ``iat`` lies in the lane's hour, give or take 5 minutes."""
-    start = int.from_bytes(lane[:3]) * HOUR_S
-    return start - LANE_SLACK_S <= iat < start + HOUR_S + LANE_SLACK_S
+def issued_in_lane(place: Place, iat: int) -> bool:
+    """Whether ``iat`` lies in the hour of the lane (its name, or a place in it), give or take 5
+    minutes.
+    """
+    return -LANE_SLACK_S <= iat - int.from_bytes(place[:3]) * HOUR_S < _LANE_END_S

@@ -16,7 +16,7 @@ def test_compose_and_parse_are_inverse(hour: int, name: bytes, counter: int, tai
     lane = jti.lane(hour, name)
     text = jti.compose(lane, counter, tail)
     assert len(text) == 28
-    assert jti.parse(text) == jti.LaneId(lane, counter)
+    assert jti.parse(text) == jti.place(lane, counter)
     assert jti.hour_of(lane) == hour
 
 
@@ -76,4 +76,4 @@ def test_any_28_characters_are_canonical_base64url() -> None:
     """28 is a multiple of four: there are no spare bits, so one place has one text per tail."""
     text = "_" * 28
     assert base64url.encode(base64url.decode(text)) == text
-    assert jti.parse(text) == jti.LaneId(b"\xff" * 12, 2**32 - 1)
+    assert jti.parse(text) == jti.place(b"\xff" * 12, 2**32 - 1)

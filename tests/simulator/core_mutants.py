@@ -14,7 +14,7 @@ from tocsin_issuer.core.sequencer import Decision, Sequencer
 from tocsin_revocation_bus.core import lease as leases
 from tocsin_revocation_bus.core.lease import ClockSync, Lease
 from tocsin_revocation_bus.core.replica import Outcome, Replica
-from tocsin_revocation_bus.core.rules import HOUR_S, CutoffRules
+from tocsin_revocation_bus.core.rules import HOUR_S, CutoffRules, Name
 from tocsin_revocation_bus.core.state import HORIZON_LAG_S, State, TokenFacts
 from tocsin_schemas import base64url, clock_reply, heartbeat, jws, record, strict_json
 from tocsin_schemas.errors import AgentStale, LedgerRejected, TocsinError, TokenRejected
@@ -131,7 +131,10 @@ def gc_by_wall_clock() -> Context:
 
 
 def rules_mask() -> Context:
-    def add(self: CutoffRules, digest: bytes, before: int, until: int) -> None:
+    def add(
+        self: CutoffRules, digest: bytes, before: int, until: int, name: Name | None = None
+    ) -> None:
+        self._note(until // HOUR_S, name)
         for bucket in self.buckets.values():
             bucket.pop(digest, None)
         self.buckets.setdefault(until // HOUR_S, {})[digest] = before

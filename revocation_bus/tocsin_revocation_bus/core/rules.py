@@ -5,19 +5,26 @@ hour the rest are packed, so that no step stops the verifying threads for long, 
 them: a whole bucket goes when the ledger's own time has passed its last second, and its memory is
 freed bit by bit. The dicts of buckets are never changed, only replaced: verifying threads walk them
 while the writer folds.
+
+Most tokens are hit by no rule, and to work out a digest costs ten times as much as to look into a
+set. So the names of the first ``PLAIN`` rules of an hour are kept beside their digests, for as long
+as all of the hour's rules were given with their names.
 """
 
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from tocsin_revocation_bus.core.packed import DIGEST_LENGTH, PackedRows
 
 HOUR_S = 3600
 PLAIN = 4096  # rules that end in one hour and are not packed
 BEFORE_LENGTH = 8
+
+Name: TypeAlias = str | tuple[str, str]
+"""An identifier; of a foreign issuer's, the issuer and the identifier."""
 
 Bucket = TypeVar("Bucket", set[bytes], dict[bytes, int])
 
@@ -35,6 +42,8 @@ class _Hourly(ABC, Generic[Bucket]):
         self.buckets: dict[int, Bucket] = {}
         self._packed: dict[int, PackedRows] = {}
         self._ended: deque[Iterator[int]] = deque()
+        self._names: dict[int, set[Name]] = {}
+        self._unnamed = -1  # the last hour in which a rule ends whose name is not among them
 
     def __len__(self) -> int:
         tables = self._packed.values()
@@ -43,6 +52,9 @@ class _Hourly(ABC, Generic[Bucket]):
     def drop_before(self, hour: int) -> None:
         """Forget the rules that ended before ``hour`` (hours since the epoch)."""
         self.buckets = {end: rules for end, rules in self.buckets.items() if end >= hour}
+        self._names = {end: names for end, names in self._names.items() if end >= hour}
+        if self._unnamed < hour:
+            self._unnamed = -1
         if self._packed:
             tables = self._packed
             self._packed = {end: table for end, table in tables.items() if end >= hour}
@@ -80,8 +92,16 @@ class _Hourly(ABC, Generic[Bucket]):
                 for part in table.sorted(rows):
                     yield hour, part
 
+    def may_hit(self, name: Name) -> bool:
+        """False where surely no rule is for that name; otherwise its digest says."""
+        for names in self._names.values():
+            if name in names:
+                return True
+        return self._unnamed >= 0
+
     def load(self, hour: int, rows: Sequence[bytes]) -> None:
         """Take over all rules of an hour that has none yet; their digests are distinct."""
+        self._note(hour, None)
         self.buckets = {**self.buckets, hour: self._bucket_of(rows[:PLAIN])}
         if len(rows) > PLAIN:
             self._table(hour).fill(rows[PLAIN:])
@@ -91,6 +111,16 @@ class _Hourly(ABC, Generic[Bucket]):
 
     @abstractmethod
     def _bucket_of(self, rows: Sequence[bytes]) -> Bucket: ...
+
+    def _note(self, hour: int, name: Name | None) -> None:
+        """Before the rule itself: a name that is missing would hide it."""
+        names = self._names.get(hour)
+        if names is None:
+            self._names = {**self._names, hour: (names := set())}
+        if name is not None and (len(names) < PLAIN or name in names):
+            names.add(name)
+        elif hour > self._unnamed:
+            self._unnamed = hour
 
     def _pack(self, hour: int, digest: bytes, value: bytes = b"") -> None:
         if self._table(hour).put(digest, value):
@@ -109,9 +139,10 @@ class DigestRules(_Hourly[set[bytes]]):
 
     VALUE_LENGTH = 0
 
-    def add(self, digest: bytes, until: int) -> None:
+    def add(self, digest: bytes, until: int, name: Name | None = None) -> None:
         """Revoke an identifier until ``until`` (seconds of UTC), or a little longer."""
         hour = until // HOUR_S
+        self._note(hour, name)
         if hour not in self.buckets:
             self.buckets = {**self.buckets, hour: set()}
         bucket = self.buckets[hour]
@@ -145,9 +176,10 @@ class CutoffRules(_Hourly[dict[bytes, int]]):
 
     VALUE_LENGTH = BEFORE_LENGTH
 
-    def add(self, digest: bytes, before: int, until: int) -> None:
+    def add(self, digest: bytes, before: int, until: int, name: Name | None = None) -> None:
         """Revoke what was issued before ``before``; both times are seconds of UTC."""
         hour = until // HOUR_S
+        self._note(hour, name)
         if hour not in self.buckets:
             self.buckets = {**self.buckets, hour: {}}
         bucket, table = self.buckets[hour], self._packed.get(hour)

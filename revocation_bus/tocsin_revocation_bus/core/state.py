@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from tocsin_revocation_bus.core.lanes import Lanes
 from tocsin_revocation_bus.core.packed import DIGEST_LENGTH
-from tocsin_revocation_bus.core.rules import HOUR_S, CutoffRules, DigestRules
+from tocsin_revocation_bus.core.rules import HOUR_S, CutoffRules, DigestRules, Name
 from tocsin_schemas import base64url, jti, jwk, strict_json
 from tocsin_schemas.errors import KeyRejected
 from tocsin_schemas.events import (
@@ -29,7 +29,7 @@ from tocsin_schemas.events import (
     SubjectRevokedBefore,
     TokensRevoked,
 )
-from tocsin_schemas.jti import LaneId
+from tocsin_schemas.jti import Place
 from tocsin_schemas.jwk import PublicKey
 from tocsin_schemas.record import Record
 
@@ -47,7 +47,7 @@ class TokenFacts(Struct, frozen=True, gc=False):
     """
 
     kid: str
-    places: tuple[LaneId, ...]
+    places: tuple[Place, ...]
     jtis: tuple[str, ...]
     sid: str | None
     sub: str
@@ -58,7 +58,13 @@ class TokenFacts(Struct, frozen=True, gc=False):
 
 def digest_in(iss: str | None, identifier: str) -> bytes:
     """16 bytes that stand for an identifier of one issuer's; ours is None."""
-    return _digest((b"" if iss is None else _scope(iss)) + identifier.encode())
+    scope = b"" if iss is None else _scope(iss)
+    return sha256(scope + identifier.encode()).digest()[:DIGEST_LENGTH]
+
+
+def name_in(iss: str | None, identifier: str) -> Name:
+    """The same, to be compared as it is."""
+    return identifier if iss is None else (iss, identifier)
 
 
 @lru_cache(64)
@@ -67,11 +73,7 @@ def _scope(iss: str) -> bytes:
     return sha256(iss.encode()).digest()
 
 
-def _digest(name: bytes) -> bytes:
-    return sha256(name).digest()[:DIGEST_LENGTH]
-
-
-_client_digest = lru_cache(1024)(_digest)  # of few clients there are many tokens
+_client_digest = lru_cache(1024)(digest_in)  # of few clients there are many tokens
 
 
 class State:
@@ -122,10 +124,13 @@ class State:
     def _fold_event(self, event: Event) -> None:
         match event:
             case SessionsRevoked():
-                for session in event.sessions:
-                    self._sessions.add(digest_in(session.iss, session.sid), session.until)
+                for one in event.sessions:
+                    self._sessions.add(
+                        digest_in(one.iss, one.sid), one.until, name_in(one.iss, one.sid)
+                    )
             case SubjectRevokedBefore():
-                self._subjects.add(digest_in(event.iss, event.sub), event.before, event.until)
+                digest, name = digest_in(event.iss, event.sub), name_in(event.iss, event.sub)
+                self._subjects.add(digest, event.before, event.until, name)
             case ClientRevokedBefore():
                 digest = digest_in(event.iss, event.client_id)
                 self._clients.add(digest, event.before, event.until)
@@ -158,22 +163,23 @@ class State:
         for place in facts.places:
             if self._lanes.hits(place):
                 return "token_revoked"
-        scope = b"" if facts.iss is None else _scope(facts.iss)
+        iss, sid, sub = facts.iss, facts.sid, facts.sub
         for name in facts.jtis:
-            if self._foreign.hits(_digest(scope + name.encode())):
+            if self._foreign.hits(digest_in(iss, name)):
                 return "token_revoked"
-        sid = facts.sid
-        if self._sessions.buckets and sid is not None:
-            digest = sha256(scope + sid.encode()).digest()[:DIGEST_LENGTH]
-            if self._sessions.hits(digest):
-                return "session_revoked"
-        if self._subjects.buckets:
-            digest = sha256(scope + facts.sub.encode()).digest()[:DIGEST_LENGTH]
-            if self._subjects.hits(digest, facts.iat):
-                return "subject_revoked"
+        if (
+            sid is not None
+            and self._sessions.may_hit(sid if iss is None else (iss, sid))
+            and self._sessions.hits(digest_in(iss, sid))
+        ):
+            return "session_revoked"
+        if self._subjects.may_hit(sub if iss is None else (iss, sub)) and self._subjects.hits(
+            digest_in(iss, sub), facts.iat
+        ):
+            return "subject_revoked"
         if self._clients.buckets:
             for client in facts.clients:
-                if self._clients.hits(_client_digest(scope + client.encode()), facts.iat):
+                if self._clients.hits(_client_digest(iss, client), facts.iat):
                     return "client_revoked"
         if self._everything.buckets and self._everything.hits(_EVERYTHING, facts.iat):
             return "all_revoked"

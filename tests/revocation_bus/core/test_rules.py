@@ -98,6 +98,45 @@ def test_cutoff_rules_keep_the_highest_of_each_hour(
             assert not rules.hits(digest, highest)
 
 
+_NAMED = st.lists(st.tuples(st.integers(0, 9), _HOURS, st.booleans()), max_size=30)
+
+
+@pytest.mark.parametrize("kind", [DigestRules, CutoffRules])
+@fixture_is_stateless
+@given(_NAMED, st.lists(_HOURS, max_size=3), st.booleans())
+def test_names_hide_no_rule(
+    kind: Any, adds: list[tuple[int, int, bool]], drops: list[int], all_named: bool
+) -> None:
+    """They may point at a rule that is not there, but where they know all of an hour's rules."""
+    rules, model = kind(), set[tuple[int, int, bool]]()
+    for n, hour, named in adds:
+        named = named or all_named
+        value = () if kind is DigestRules else (n + 1,)
+        name = str(n) if named else None
+        rules.add(digest_in(None, str(n)), *value, hour * HOUR + 5, name)
+        model.add((n, hour, named))
+    for hour in [0, *sorted(drops)]:
+        rules.drop_before(hour)
+        model = {one for one in model if one[1] >= hour}
+        there = {n for n, _, _ in model}
+        asked = {n for n in range(12) if rules.may_hit(str(n))}
+        assert there <= asked
+        ends = [end for end, _ in {(end, n) for n, end, _ in model}]
+        if all(named for _, _, named in model) and len(ends) <= rules_module.PLAIN:
+            assert there == asked
+
+
+@pytest.mark.parametrize("kind", [DigestRules, CutoffRules])
+def test_rules_that_were_loaded_have_no_names_until_their_hour_is_over(kind: Any) -> None:
+    rules = kind()
+    rules.load(10, [b"d" * (16 + kind.VALUE_LENGTH)])
+    rules.add(b"e" * 16, *() if kind is DigestRules else (1,), 11 * HOUR, "e")
+    assert rules.may_hit("anybody")
+    rules.drop_before(11)
+    assert rules.may_hit("e")
+    assert not rules.may_hit("anybody")
+
+
 @fixture_is_stateless
 @given(_ADDS, st.randoms(use_true_random=False))
 def test_the_canonical_form_of_digests_does_not_depend_on_their_order(

@@ -21,7 +21,6 @@ from tocsin_revocation_bus.core.snapshot import Rules
 from tocsin_revocation_bus.core.state import digest_in
 from tocsin_schemas import jti
 from tocsin_schemas.errors import DocumentRejected
-from tocsin_schemas.jti import LaneId
 
 HOUR = 3600
 Rule = tuple[str, int, int, int]
@@ -53,7 +52,7 @@ def made_of(rules: list[Rule]) -> Rules:
         digest, until = digest_in(None, str(number)), hour * HOUR + 7
         match kind:
             case "lane":
-                lanes.add(LaneId(jti.lane(10 + number % 3, b"lane-0001"), number), until)
+                lanes.add(jti.place(jti.lane(10 + number % 3, b"lane-0001"), number), until)
             case "foreign":
                 foreign.add(digest, until)
             case "session":
@@ -115,7 +114,7 @@ def test_what_is_read_is_what_was_written(rules: list[Rule]) -> None:
         digest = digest_in(None, str(number))
         match kind:
             case "lane":
-                assert LaneId(jti.lane(10 + number % 3, b"lane-0001"), number) in read.lanes
+                assert jti.place(jti.lane(10 + number % 3, b"lane-0001"), number) in read.lanes
             case "foreign":
                 assert digest in read.foreign
             case "session":
@@ -134,7 +133,7 @@ def test_the_bytes_do_not_depend_on_the_history(rules: list[Rule], random: Rando
     merged = made_of(rules)
     for name, until, counters in again.lanes.bitmaps():  # read, then added to
         for counter in counters:
-            merged.lanes.add(LaneId(name, counter), until)
+            merged.lanes.add(jti.place(name, counter), until)
     assert text_of(merged) == text_of(made_of(rules))
 
 
@@ -155,7 +154,7 @@ def test_runs_arrays_and_bitmaps_have_one_form() -> None:
 def test_ten_thousand_revoked_of_a_million_take_two_bytes_each() -> None:
     rules = made_of([])
     for counter in Random(1).sample(range(1_000_000), 10_000):
-        rules.lanes.add(LaneId(jti.lane(10, b"lane-0001"), counter), 11 * HOUR)
+        rules.lanes.add(jti.place(jti.lane(10, b"lane-0001"), counter), 11 * HOUR)
     assert len(text_of(rules)) < 2.1 * 10_000
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from tests.support.clock import NOW
 from tests.support.facts import facts_of
@@ -36,11 +37,12 @@ from tocsin_schemas.events import (
     ClientRevokedBefore,
     Event,
     KeyRevoked,
+    RevokedSession,
+    RevokedToken,
     SessionsRevoked,
     SubjectRevokedBefore,
     TokensRevoked,
 )
-from tocsin_schemas.jti import LaneId
 from tocsin_schemas.record import Record
 from tocsin_verifier_agent.core.claims_check import check_expiry
 
@@ -209,6 +211,45 @@ def test_the_state_agrees_with_the_model(
                 assert hit
             if not model.hits(token, in_force_at=None):
                 assert not hit
+
+
+_ISSUERS = st.sampled_from([None, "https://one.example", "https://two.example"])
+_OF_ISSUERS = st.tuples(st.sampled_from(["jti", "sid", "sub", "client"]), _ISSUERS, _NAMES)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(_OF_ISSUERS, max_size=5), _ISSUERS, _NAMES)
+def test_a_name_is_that_of_one_issuer(
+    rules: list[tuple[str, str | None, str]], iss: str | None, name: str
+) -> None:
+    state, none = State(), "nobody"
+    far = NOW + HOUR
+    for kind, of, named in rules:
+        event: Event
+        match kind:
+            case "jti":
+                token = RevokedToken(named, far, of)
+                event = structs.replace(revoke_token(), tokens=(token,))
+            case "sid":
+                event = structs.replace(
+                    revoke_session(), sessions=(RevokedSession(named, far, of),)
+                )
+            case "sub":
+                event = structs.replace(revoke_subject(named, NOW + 1, far), iss=of)
+            case _:
+                event = structs.replace(revoke_client(named, NOW + 1, far), iss=of)
+        state.fold(make(event))
+    for kind in ("jti", "sid", "sub", "client"):
+        facts = facts_of(
+            kid="k" * 43,
+            jtis=[name if kind == "jti" else none],
+            sid=name if kind == "sid" else none,
+            sub=name if kind == "sub" else none,
+            clients=[name if kind == "client" else none],
+            iat=NOW,
+            iss=iss,
+        )
+        assert (state.why_rejected(facts) is not None) == ((kind, iss, name) in rules)
 
 
 @settings(max_examples=150, deadline=None)
@@ -448,13 +489,13 @@ def test_a_lanes_canonical_form_does_not_depend_on_its_history(
     for order in (sorted(counters), shuffled, counters + counters):
         lanes = Lanes()
         for counter in order:
-            lanes.add(LaneId(lane, counter), NOW)
+            lanes.add(jti.place(lane, counter), NOW)
         list(lanes.canonical())  # asked for in between, as a tick does
         for counter in order[:3]:
-            lanes.add(LaneId(lane, counter), NOW)
+            lanes.add(jti.place(lane, counter), NOW)
         forms.append(list(lanes.canonical()))
         assert len(lanes) == len(set(counters))
-        assert all(LaneId(lane, counter) in lanes for counter in counters)
+        assert all(jti.place(lane, counter) in lanes for counter in counters)
     assert forms[0] == forms[1] == forms[2]
 
 
@@ -465,19 +506,19 @@ def test_bulk_runs_and_single_adds_have_one_canonical_form() -> None:
     numbers = list(range(70_000))
     Random(7).shuffle(numbers)
     for counter in range(70_000):
-        lanes[0].add(LaneId(lane, counter), NOW)
+        lanes[0].add(jti.place(lane, counter), NOW)
     for counter in numbers:
-        lanes[1].add(LaneId(lane, counter), NOW)
+        lanes[1].add(jti.place(lane, counter), NOW)
     assert list(lanes[0].canonical()) == list(lanes[1].canonical())
 
 
 def test_lanes_do_not_mix() -> None:
     one, two = (jti.lane(1, bytes([n]) * 9) for n in (1, 2))
     lanes = Lanes()
-    lanes.add(LaneId(one, 5), NOW)
-    assert LaneId(one, 5) in lanes
-    assert LaneId(two, 5) not in lanes
-    assert LaneId(one, 6) not in lanes
+    lanes.add(jti.place(one, 5), NOW)
+    assert jti.place(one, 5) in lanes
+    assert jti.place(two, 5) not in lanes
+    assert jti.place(one, 6) not in lanes
 
 
 def test_a_status_page_does_not_spoil_the_digest_while_the_writer_adds(
@@ -489,12 +530,12 @@ def test_a_status_page_does_not_spoil_the_digest_while_the_writer_adds(
     lane = jti.lane(1, b"lane-0001")
     lanes, expected = Lanes(), Lanes()
     for counter in (1, 2):
-        lanes.add(LaneId(lane, counter), NOW)
-        expected.add(LaneId(lane, counter), NOW)
-    expected.add(LaneId(lane, 3), NOW)
+        lanes.add(jti.place(lane, counter), NOW)
+        expected.add(jti.place(lane, counter), NOW)
+    expected.add(jti.place(lane, 3), NOW)
 
     def interrupted(data: bytes) -> Any:
-        lanes.add(LaneId(lane, 3), NOW)
+        lanes.add(jti.place(lane, 3), NOW)
         return hashlib.sha256(data)
 
     monkeypatch.setattr(lanes_module, "sha256", interrupted)
@@ -506,12 +547,12 @@ def test_a_status_page_does_not_spoil_the_digest_while_the_writer_adds(
 def test_a_lane_lives_as_long_as_its_longest_rule() -> None:
     lane = jti.lane(NOW // HOUR, b"lane-0001")
     lanes = Lanes()
-    lanes.add(LaneId(lane, 1), NOW)
-    lanes.add(LaneId(lane, 2), NOW + 5 * HOUR)
+    lanes.add(jti.place(lane, 1), NOW)
+    lanes.add(jti.place(lane, 2), NOW + 5 * HOUR)
     lanes.drop_before((NOW + 5 * HOUR) // HOUR)
-    assert LaneId(lane, 1) in lanes
+    assert jti.place(lane, 1) in lanes
     lanes.drop_before((NOW + 5 * HOUR) // HOUR + 1)
-    assert LaneId(lane, 1) not in lanes
+    assert jti.place(lane, 1) not in lanes
     assert len(lanes) == 0
 
 

@@ -126,11 +126,12 @@ def test_rules_that_end_and_begin_under_the_readers_disturb_nobody() -> None:
     state = agent.replica.state
     for number in range(400):
         hour = NOW // HOUR - 2000 + number
+        name = f"other-{number}" if number % 16 < 8 else None
         for rules in (state._subjects, state._clients, state._everything):
-            rules.add(bytes([number % 256]) * 16, 1, hour * HOUR)
+            rules.add(bytes([number % 256]) * 16, 1, hour * HOUR, name)
             rules.drop_before(hour - 3)
         for digests in (state._foreign, state._sessions):
-            digests.add(bytes([number % 256]) * 16, hour * HOUR)
+            digests.add(bytes([number % 256]) * 16, hour * HOUR, name)
             digests.drop_before(hour - 3)
         state.generation += 1
     done.set()

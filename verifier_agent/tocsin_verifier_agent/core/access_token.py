@@ -72,8 +72,8 @@ class AccessToken(Struct, frozen=True, gc=False, kw_only=True):
         Raises:
             TokenRejected: ``act`` where there are too many.
         """
-        clients: tuple[str, ...] = () if self.client_id is UNSET else (self.client_id,)
-        actor = self.act
+        client, actor = self.client_id, self.act
+        clients: tuple[str, ...] = () if client is UNSET else (client,)
         while actor is not UNSET:
             if len(clients) > MAX_ACTORS:
                 raise TokenRejected("act")

@@ -57,7 +57,7 @@ def facts_from(kid: str, token: AccessToken, *, own_jti: bool) -> TokenFacts:
         raise TokenRejected("jti")
     iat, sid, origin = token.iat, token.sid, token.orig
     place = jti.parse(name)
-    if own_jti and (place is None or not jti.issued_in_lane(place.lane, iat)):
+    if own_jti and (place is None or not jti.issued_in_lane(place, iat)):
         raise TokenRejected("jti")
     places, names = ((), (name,)) if place is None else ((place,), ())
     if origin is not UNSET:

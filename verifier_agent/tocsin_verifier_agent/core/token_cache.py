@@ -30,7 +30,7 @@ class CachedToken(Struct, gc=False):
     kid: str
     key: TrustedKey
     generation: int
-    not_after: float
+    not_after: int
     bound_to: str | None = None
 
 

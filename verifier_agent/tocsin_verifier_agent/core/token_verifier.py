@@ -207,7 +207,9 @@ class TokenVerifier:
             facts = facts_from(key.thumbprint, read, own_jti=key.own_jti)
         else:
             facts = foreign_facts_from(key.thumbprint, read)
-        ends = _not_after(read, key)
+        ends, window = read.exp + EXP_LEEWAY_S, key.window
+        if window is not None and window.verify_until < ends:
+            ends = window.verify_until
         bound_to = None if read.cnf is UNSET else read.cnf.x5t_s256
         return CachedToken(payload, read, facts, header.kid, key, generation, ends, bound_to)
 
@@ -241,10 +243,3 @@ def _foreign_claims(
     if profile is None:
         raise TokenRejected("iss")
     return foreign_token.read(profile, header.typ, claims), profile
-
-
-def _not_after(token: AccessToken, key: TrustedKey) -> float:
-    """Until when the token's and its key's times allow it, in seconds of UTC."""
-    end = float(token.exp + EXP_LEEWAY_S)
-    window = key.window
-    return end if window is None or window.verify_until > end else float(window.verify_until)
