@@ -8,7 +8,6 @@ from tocsin_issuer.core.sequencer import (
     Append,
     Committed,
     Decision,
-    NotActive,
     ReadBack,
     Sequencer,
     StepDown,
@@ -33,10 +32,11 @@ class Appender:
         self._client = client
 
     async def append(self, append: Append) -> Committed:
-        """Publish, and find out what became of it, for as long as that takes.
+        """Publish, and find out what became of it, for as long as that takes. Until then nobody
+        may make the sequencer step down.
 
         Raises:
-            SteppedDown: another candidate has taken over, or this one has stepped down meanwhile.
+            SteppedDown: another candidate has taken over.
         """
         decision: Decision = append
         backoff = Backoff()
@@ -48,10 +48,7 @@ class Appender:
                 case StepDown(reason):
                     raise SteppedDown(reason)
                 case _:
-                    try:
-                        decision = await self._next(decision, backoff)
-                    except NotActive as reason:
-                        raise SteppedDown(reason.code) from None
+                    decision = await self._next(decision, backoff)
 
     async def _next(self, decision: Append | ReadBack, backoff: Backoff) -> Decision:
         if isinstance(decision, Append):

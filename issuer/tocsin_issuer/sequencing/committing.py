@@ -27,7 +27,7 @@ _log = logging.getLogger("tocsin.sequencer")
 
 class Committing:
     """For the active sequencer. Records and heartbeats take turns: ``turn`` is held by whoever has
-    a message in flight.
+    a message in flight, and by whoever makes the sequencer active or a candidate.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class Committing:
         if not self._sequencer.active:
             raise SteppedDown("not_active")
         if self._sequencer.overtaken:
-            self._sequencer.step_down()
+            await self.step_down()
             raise SteppedDown("overtaken")
         wall = wall_clock()
         txn = f"{outbox_ids[0]}..{outbox_ids[-1]}" if outbox_ids else "sequencer"
@@ -144,6 +144,11 @@ class Committing:
             append = self._sequencer.append_record(parsed)
             committed = await self._appender.append(append)
         self.committed(entry, parsed, committed.seq)
+
+    async def step_down(self) -> None:
+        """Stop appending, once it is known what became of the message in flight."""
+        async with self.turn:
+            self._sequencer.step_down()
 
     def committed(self, entry: JournalEntry, parsed: Record, seq: int) -> None:
         """The record of ``entry`` stands in the stream: tell those who wait, and settle it soon."""

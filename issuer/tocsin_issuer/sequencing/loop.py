@@ -108,7 +108,7 @@ class SequencerLoop:
             _log.warning("stepped down: %s", reason.code)
         except (LedgerRejected, DocumentRejected) as rejected:
             # Not a command's fault: our clock, our keys, or a halted replica. Nothing is dropped.
-            self._sequencer.step_down()
+            await self._committing.step_down()
             _log.error("cannot append: %s", rejected.code)
         except (RedisError, OSError, ReadFailed, ConfigurationError) as error:
             _log.warning("waiting: %s", getattr(error, "code", type(error).__name__))
@@ -128,16 +128,17 @@ class SequencerLoop:
             return False
         checkpoint = await self._journal.checkpoint()
         checkpoint_n = 0 if checkpoint is None else checkpoint.n
-        self._may_beat = False  # no heartbeat before the stream has reached the journal
-        if not self._sequencer.take_over(last_seq, checkpoint_n):
-            return False
+        async with self._committing.turn:
+            self._may_beat = False  # no heartbeat before the stream has reached the journal
+            if not self._sequencer.take_over(last_seq, checkpoint_n):
+                return False
         try:
             await self._restore()
             await self._finish_what_was_begun(last_seq, checkpoint_n)
             if self._replica.head is None:
                 await self._committing.commit((), self._genesis)
         except BaseException:
-            self._sequencer.step_down()  # a takeover is whole or none
+            await self._committing.step_down()  # a takeover is whole or none
             raise
         _log.info("took over at sequence %d", last_seq)
         self._may_beat = True
@@ -239,7 +240,7 @@ class SequencerLoop:
                 except SteppedDown as reason:
                     _log.warning("stepped down: %s", reason.code)
                 except ConfigurationError as error:  # no ledger key: others have one, or nobody
-                    self._sequencer.step_down()
+                    await self._committing.step_down()
                     _log.error("no heartbeat can be signed: %s", error.code)
             with suppress(TimeoutError):
                 async with asyncio.timeout(policy.heartbeat_ms / 1000):
