@@ -75,22 +75,24 @@ class Proxy:
         task = asyncio.create_task(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: writer.close())  # also where it never came to run
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream: asyncio.StreamWriter | None = None
+        back: asyncio.Task[None] | None = None
         try:
-            upstream = await asyncio.open_connection("127.0.0.1", self._target_port)
-        except OSError:
-            writer.close()
-            return
-        link = _Link()
-        back = asyncio.create_task(self._pump(upstream[0], writer, "server", link))
-        try:
+            answers, upstream = await asyncio.open_connection("127.0.0.1", self._target_port)
+            link = _Link()
+            back = asyncio.create_task(self._pump(answers, writer, "server", link))
             # The client's end is the link's: what a dead client has sent may still be on its way.
-            await self._pump(reader, upstream[1], "client", link)
+            await self._pump(reader, upstream, "client", link)
+        except OSError:
+            pass  # nobody listens there
         finally:
-            await end(back)
-            upstream[1].close()
-            writer.close()
+            if upstream is not None:
+                upstream.close()  # before the wait: whoever ends this may cancel it once more
+            if back is not None:
+                await end(back)
 
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sender: Side, link: _Link

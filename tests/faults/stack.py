@@ -17,6 +17,7 @@ import httpx
 from argon2 import PasswordHasher
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from redis.asyncio import Redis
 
 from tests.faults.issuer_process import IssuerProcess
 from tests.faults.proxy import Proxy
@@ -38,7 +39,7 @@ from tocsin_revocation_bus.core.trust import PinnedRoots
 from tocsin_revocation_bus.jetstream.connection import BusAddress
 from tocsin_revocation_bus.jetstream.connection import connect as connect_bus
 from tocsin_revocation_bus.jetstream.replay import Replayed, replay
-from tocsin_schemas import jws
+from tocsin_schemas import base64url, jws, strict_json
 from tocsin_schemas.claims import ACCESS_TOKEN_TYP
 from tocsin_schemas.errors import AgentStale, TokenRejected
 from tocsin_schemas.events import Event, SessionsRevoked
@@ -162,13 +163,19 @@ class Stack:
 
     async def add_user(self, name: str, perms: Sequence[str] = ()) -> None:
         """Make a user, unless there is one of that name."""
-        redis = connect_redis(self.valkey.url)
-        try:
+        async with self.store() as redis:
             users = UserStore(
                 redis, Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
             )
             if not await redis.exists(names.USERNAME + name):
                 await users.create(name, PASSWORD, perms=perms)
+
+    @asynccontextmanager
+    async def store(self) -> AsyncIterator[Redis]:
+        """A connection to Valkey, past every proxy."""
+        redis = connect_redis(self.valkey.url)
+        try:
+            yield redis
         finally:
             await redis.aclose()
 
@@ -260,6 +267,12 @@ def _token_signer(folder: Path, keyset: Keyset) -> PrivateKeySigner:
     path = folder / "issuer-a"
     store = KeyStore(DataDir(path / "keys"), key_encryption_key(DataDir(path)))
     return store.load(next(key.kid for key in keyset.keys if key.use == "token"))
+
+
+def jti_and_exp(token: str) -> tuple[str, int]:
+    """What a token is revoked by."""
+    claims = strict_json.loads_object(base64url.decode(token.split(".")[1]))
+    return claims["jti"], claims["exp"]
 
 
 async def verdict(agent: VerifierAgent, token: str) -> str:

@@ -14,7 +14,11 @@ import pytest
 
 from tests.faults.issuer_process import IssuerProcess
 from tests.faults.proxy import Hold
-from tests.faults.stack import POLICY, Stack, comes_to, verdict
+from tests.faults.stack import POLICY, Stack, comes_to, jti_and_exp, verdict
+from tocsin_issuer.store.journal import Journal
+from tocsin_issuer.store.outbox import Outbox
+from tocsin_issuer.store.revocations import MAX_AT_ONCE, Revocations
+from tocsin_schemas.events import TokensRevoked
 
 _OUTBOX_WRITE = b'"reason":"logout"'
 _JOURNAL_WRITE = b"\r\neyJ"  # nothing else that goes to Redis is a signed record
@@ -112,6 +116,40 @@ async def test_a_publish_that_arrives_when_its_sender_is_dead_and_replaced(stack
         assert (await stack.log_out(restarted, stack.token()[0])).status == 200
         assert await stack.times_revoked(sid) == 1
         assert await verdict(agent, stack.token()[0]) == "accepted"
+
+
+async def test_a_crash_with_one_record_on_its_way_and_the_next_one_journaled(stack: Stack) -> None:
+    """More waits than one record holds, so the next one is built upon the one that is held."""
+    issuer = await stack.issuer()
+    (leaving, _), (staying, _) = stack.token(), stack.token()
+    async with stack.agent() as agent, stack.store() as redis:
+        assert await verdict(agent, leaving) == "accepted"
+        hold = issuer.nats.hold(b"PUB tocsin.ledger.tokens-revoked ")
+        others = [stack.token()[0] for _ in range(4 * MAX_AT_ONCE)]
+        tokens = [jti_and_exp(token) for token in (*others, leaving)]
+        revocations = Revocations(redis, Outbox(redis), max_token_life_s=3600)
+        for start in range(0, len(tokens), MAX_AT_ONCE):
+            await revocations.revoke_tokens(tokens[start : start + MAX_AT_ONCE], "test", "admin")
+        async with asyncio.timeout(5):
+            await hold.reached.wait()
+            in_stream, journaled = len(await stack.ledger()), 0
+            while journaled < in_stream + 2:
+                await asyncio.sleep(0.01)
+                journaled = await Journal(redis).newest()
+        assert await verdict(agent, leaving) == "accepted"
+        issuer.kill()
+        await issuer.nats.cut()
+        await stack.issuer()
+        await comes_to(agent, leaving, "token_revoked")
+        await comes_to(agent, others[0], "token_revoked")
+        assert await verdict(agent, staying) == "accepted"
+        revoked = [
+            token.jti
+            for event in await stack.events()
+            if isinstance(event, TokensRevoked)
+            for token in event.tokens
+        ]
+        assert sorted(revoked) == sorted(jti for jti, _ in tokens)  # each of them once
 
 
 async def test_a_settlement_that_is_not_answered_is_made_again(stack: Stack) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
+from tocsin_revocation_bus.core.chain import head_of
 from tocsin_revocation_bus.core.replica import Outcome, Replica
 from tocsin_schemas import heartbeat, record
 from tocsin_schemas.errors import TocsinError
@@ -121,8 +122,10 @@ class Sequencer:
         """Whether somebody else has appended since we took over. What is built now could hold what
         the other one has committed already, and must not even be journaled.
         """
-        head = self._replica.head
-        return ((0, 0) if head is None else (head.term, head.n)) > self._led_to
+        head, ours, flying = self._replica.head, self._led_to, self._in_flight
+        if flying is not None and flying.parsed is not None:
+            ours = max(ours, flying.parsed.identity)  # we may hear of it before its PubAck
+        return ((0, 0) if head is None else (head.term, head.n)) > ours
 
     def take_over(self, last_seq: int, checkpoint_n: int) -> bool:
         """Become active at the stream's end, which the replica has read up to.
@@ -147,12 +150,15 @@ class Sequencer:
         self._in_flight = None
         self.last_heartbeat = None
 
-    def build(self, carried: Sequence[Event], txn: str, wall: float) -> str:
-        """Sign the next record, to be journaled before it is appended.
+    def build(
+        self, carried: Sequence[Event], txn: str, wall: float, *, after: Record | None = None
+    ) -> str:
+        """Sign the next record, to be journaled before it is appended; ``after`` is the one before
+        it where that is still on its way.
 
         A record is never older than the one before it, nor than what its cutoffs were counted from.
         """
-        head = self._replica.head
+        head = self._replica.head if after is None else head_of(after)
         cutoffs = [
             event.before - 1
             for event in carried

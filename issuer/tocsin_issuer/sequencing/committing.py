@@ -13,7 +13,7 @@ from tocsin_issuer.sequencing.settling import Settling
 from tocsin_issuer.store.journal import Journal, JournalEntry
 from tocsin_issuer.store.outbox import Outbox, OutboxEntry
 from tocsin_revocation_bus.clocks import wall_clock
-from tocsin_revocation_bus.core.replica import Replica
+from tocsin_revocation_bus.core.replica import Replica, is_plain
 from tocsin_revocation_bus.tasks import end
 from tocsin_schemas import record
 from tocsin_schemas.errors import DocumentRejected, LedgerRejected
@@ -46,6 +46,8 @@ class Committing:
         self._appender = appender
         self._outbox = outbox
         self._journal = journal
+        self._sending: asyncio.Task[None] | None = None
+        self._sent: Record | None = None  # the record that it sends
 
     async def commit_waiting(self) -> bool:
         """Commit what waits, in groups and in order, until one of them was not committed whole:
@@ -70,10 +72,15 @@ class Committing:
                         settled.result()
                     settled = asyncio.create_task(self.settling.finish())
                 entries, ahead = [] if ahead is None else await ahead, None
+            await self._landed()
             if settled is not None:
                 await settled
+        except Exception:
+            await self._landed()  # nobody gives up a message in flight
+            raise
         finally:
-            await end(*(task for task in (ahead, settled) if task is not None))
+            await end(*(task for task in (ahead, settled, self._sending) if task is not None))
+            self._sending = None
         return found
 
     async def _read(self, after: str | None = None) -> list[OutboxEntry]:
@@ -90,7 +97,7 @@ class Committing:
 
     async def _commit_group(self, entries: Sequence[OutboxEntry]) -> bool:
         try:
-            return await self.commit(
+            return await self._send(
                 [entry.id for entry in entries],
                 [event for entry in entries for event in entry.events],
             )
@@ -115,22 +122,49 @@ class Committing:
             SteppedDown: somebody else appends. What was read of the outbox may be in the ledger by
                 now; in the journal it would be appended once more, by whoever is active.
         """
+        ours = await self._send(outbox_ids, carried)
+        await self._landed()
+        return ours
+
+    async def _send(self, outbox_ids: Sequence[str], carried: Sequence[Event]) -> bool:
+        """As :meth:`commit`, but for the answer: the record is on its way when this returns. While
+        it is, the next one may be built upon it and journaled. The journal has one record for each
+        place, so whatever becomes of the one on its way, this is what follows it.
+        """
+        if self._sent is not None and self._sending is not None and not is_plain(self._sent):
+            await self._landed()
+        entry, parsed, ours = await self._prepare(outbox_ids, carried)
+        await self._landed()
+        self._sent = parsed
+        self._sending = asyncio.create_task(self.append(entry, parsed))
+        if not ours:
+            await self._landed()
+        return ours
+
+    async def _landed(self) -> None:
+        """Wait for the record on its way."""
+        sending, self._sending = self._sending, None
+        if sending is not None:
+            await sending
+
+    async def _prepare(
+        self, outbox_ids: Sequence[str], carried: Sequence[Event]
+    ) -> tuple[JournalEntry, Record, bool]:
+        """The next record, journaled, and whether it is the one that was asked for."""
         if not self._sequencer.active:
             raise SteppedDown("not_active")
         if self._sequencer.overtaken:
             await self.step_down()
             raise SteppedDown("overtaken")
-        wall = wall_clock()
+        wall, after = wall_clock(), None if self._sending is None else self._sent
         txn = f"{outbox_ids[0]}..{outbox_ids[-1]}" if outbox_ids else "sequencer"
-        text = self._sequencer.build(carried, txn, wall)
-        parsed = self._replica.check_next(text, wall)
+        text = self._sequencer.build(carried, txn, wall, after=after)
+        parsed = self._replica.check_next(text, wall, after=after)
         entry = await self._journal.append(parsed.n, text, outbox_ids)
         if entry.text == text:
-            await self.append(entry, parsed)
-            return True
+            return entry, parsed, True
         _log.warning("the journal holds another record %d: appending that one", parsed.n)
-        await self.append(entry, record.parse_unverified(entry.text))
-        return False
+        return entry, record.parse_unverified(entry.text), False
 
     async def append(self, entry: JournalEntry, parsed: Record) -> None:
         """Append a record that has been journaled.

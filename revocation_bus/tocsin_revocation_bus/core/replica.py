@@ -7,7 +7,7 @@ signed evidence against the ledger itself halts the replica, which then proves n
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -41,6 +41,7 @@ _MAX_NONCES = 8
 _MS = 1_000_000
 # A record may hold thousands of these, and by themselves they cannot be wrong.
 _MANY = frozenset({TokensRevoked, SessionsRevoked})
+_CHECKED = 3  # records that a sequencer has read: its last, the one on its way, the next one
 
 
 class Outcome(Enum):
@@ -90,8 +91,7 @@ class Replica:
         self._lease_ns = 0
         self._expires_at = 0.0  # of the keyset, by the wall clock; 0 once the ledger's time says so
         self._past = PastHashes()
-        self._checked: Record | None = None
-        self._applied: Record | None = None
+        self._checked: deque[Record] = deque(maxlen=_CHECKED)
         self._nonces: dict[str, int] = {}
         self._heartbeats: dict[str, Heartbeat] = {}
         self._told = (0, 0)
@@ -108,7 +108,7 @@ class Replica:
             parsed = self._read(text)
             if self._is_past(parsed):
                 return self._old(parsed)
-            trust = self._check_next(parsed, wall)
+            trust = self._check_next(parsed, wall, self.head)
         except (DocumentRejected, LedgerRejected) as rejected:
             return self._not_applied(rejected, text, blocks=True)
         self._commit(parsed, trust)
@@ -255,19 +255,29 @@ class Replica:
             raise LedgerHalted("fork", "two signed records have one identity")
         return Outcome.OLD
 
-    def check_next(self, text: str, wall: float) -> Record:
+    def check_next(self, text: str, wall: float, *, after: Record | None = None) -> Record:
         """Make every check on a record that would come next, and change nothing; return it read.
 
         The sequencer asks this of what it is about to append, since what is appended stays.
+        ``after`` is a plain record (:func:`is_plain`) that was checked like this and is to be
+        applied before; it may have been by now.
 
         Raises:
             LedgerRejected: as :meth:`apply_record` would find.
             DocumentRejected: for a keyset or term that the roots did not sign.
+            ValueError: ``after`` is not plain.
         """
         if self.halted is not None:
             raise self.halted
-        self._checked = parsed = record.parse_unverified(text)
-        self._check_next(parsed, wall)
+        head = self.head
+        if after is not None and not self.has_applied(after):
+            if not is_plain(after):
+                raise ValueError("what comes after that record depends on it")
+            check_link(head, after)
+            head = head_of(after)
+        parsed = record.parse_unverified(text)
+        self._checked.append(parsed)
+        self._check_next(parsed, wall, head)
         return parsed
 
     def _read(self, text: str) -> Record:
@@ -275,16 +285,16 @@ class Replica:
         perhaps when it has checked the next one: it is the same text, so it need not be parsed
         again. Every check is made again.
         """
-        for known in (self._checked, self._applied):
-            if known is not None and known.text == text:
+        for known in self._checked:
+            if known.text == text:
                 return known
         return record.parse_unverified(text)
 
-    def _check_next(self, parsed: Record, wall: float) -> Trust:
+    def _check_next(self, parsed: Record, wall: float, head: Head | None) -> Trust:
         few = [event for event in parsed.events if type(event) not in _MANY]
         trust = self._trust_after(parsed, few)
         self._check_signature(parsed, trust)
-        self._check_content(parsed, few, wall)
+        self._check_content(parsed, few, wall, head)
         return trust
 
     def _trust_after(self, parsed: Record, few: Sequence[Event]) -> Trust:
@@ -334,9 +344,11 @@ class Replica:
             if kid not in self.state.revoked_keys and _signs_now(self.trust.windows[kid], at)
         }
 
-    def _check_content(self, parsed: Record, few: Sequence[Event], wall: float) -> None:
+    def _check_content(
+        self, parsed: Record, few: Sequence[Event], wall: float, head: Head | None
+    ) -> None:
         opened = self._opened_term(few)
-        check_link(self.head, parsed, opened)
+        check_link(head, parsed, opened)
         if opened is not None and opened.state_hash != self.state.hash():
             raise LedgerHalted("state_hash", "our state is not the new term's base")
         if any(self._names_another(beat, parsed) for beat in self._heartbeats.values()):
@@ -379,7 +391,6 @@ class Replica:
             self._expires_at = 0.0
         self.head = head_of(parsed)
         self._past.remember(parsed.identity, parsed.hash)
-        self._applied = parsed
         self.unknown_events.update(parsed.unknown)
         self._blocked = None
 
@@ -419,6 +430,13 @@ class Replica:
         if blocks or rejected.code == "clock_ahead":
             self._blocked = rejected.code  # the reason to give, should the chain not go on
         return Outcome.NOISE
+
+
+def is_plain(parsed: Record) -> bool:
+    """Whether no check of the record after it depends on what it does: it revokes tokens and
+    sessions, and nothing else.
+    """
+    return not parsed.unknown and _MANY.issuperset(map(type, parsed.events))
 
 
 def _signs_now(window: KeysetKey, at: float) -> bool:

@@ -1,0 +1,56 @@
+"""What the active sequencer takes for its own, and what for another's."""
+
+from __future__ import annotations
+
+from tests.support.clock import LEASE_NOW, NOW
+from tests.support.ledger import LEDGER_KEY, pinned, publish, revoke_token, signed_keyset
+from tests.support.tokens import ISSUER
+from tocsin_issuer.core.sequencer import Committed, Sequencer
+from tocsin_revocation_bus.core.replica import Outcome, Replica
+from tocsin_schemas import record
+
+
+def active() -> tuple[Sequencer, Replica]:
+    """One that has appended the first record."""
+    replica = Replica(ISSUER, pinned())
+    sequencer = Sequencer(ISSUER, LEDGER_KEY, replica, "clock-of-a-test")
+    assert sequencer.take_over(0, 0)
+    append = sequencer.append_record(sequencer.build([publish(signed_keyset())], "test", NOW))
+    committed = sequencer.on_ack(1, duplicate=False)
+    assert committed == Committed(append, 1)
+    sequencer.apply_committed(append, LEASE_NOW, NOW)
+    return sequencer, replica
+
+
+def test_its_own_record_may_come_back_before_its_puback() -> None:
+    sequencer, replica = active()
+    append = sequencer.append_record(sequencer.build([revoke_token("a")], "test", NOW))
+    assert replica.apply_record(append.text, LEASE_NOW, NOW) is Outcome.APPLIED
+    assert not sequencer.overtaken
+
+
+def test_anothers_record_overtakes_it() -> None:
+    sequencer, replica = active()
+    other = sequencer.build([revoke_token("b")], "another", NOW)
+    assert replica.apply_record(other, LEASE_NOW, NOW) is Outcome.APPLIED
+    assert sequencer.overtaken
+
+
+def test_what_follows_its_own_record_and_is_not_its_own_overtakes_it() -> None:
+    sequencer, replica = active()
+    append = sequencer.append_record(sequencer.build([revoke_token("a")], "test", NOW))
+    assert append.parsed is not None
+    following = sequencer.build([revoke_token("b")], "another", NOW, after=append.parsed)
+    for text in (append.text, following):
+        assert replica.apply_record(text, LEASE_NOW, NOW) is Outcome.APPLIED
+    assert sequencer.overtaken
+
+
+def test_the_next_record_is_built_upon_the_one_on_its_way() -> None:
+    sequencer, _ = active()
+    append = sequencer.append_record(sequencer.build([revoke_token("a")], "test", NOW))
+    assert append.parsed is not None
+    text = sequencer.build([revoke_token("b")], "test", NOW - 5, after=append.parsed)
+    built = record.parse_unverified(text)
+    assert (built.n, built.prev) == (append.parsed.n + 1, append.parsed.hash)
+    assert built.iat == append.parsed.iat, "never older than the one before it"
