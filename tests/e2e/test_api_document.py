@@ -12,7 +12,13 @@ from tocsin_issuer.http.documented import DocumentedApp
 from tocsin_issuer.http.server import Listener
 
 DOCUMENT = "/openapi.json"
-NO_STORE = {"/healthz", "/asyncapi.json", "/.well-known/jwks.json", "/.well-known/jwks.pem"}
+NO_STORE = {
+    "/healthz",
+    "/metrics",
+    "/asyncapi.json",
+    "/.well-known/jwks.json",
+    "/.well-known/jwks.pem",
+}
 METADATA = "/.well-known/oauth-authorization-server"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import sys
 import time
 from asyncio.subprocess import PIPE
@@ -10,6 +11,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.support.certificates import Authority
@@ -127,6 +129,17 @@ async def test_files_that_cannot_be_used_are_named(site: Site, damage: str, code
     assert damage in told
     (site.folder / "operator.key").chmod(0o644)
     assert "[credentials_mode]" in await site.keys(file)
+
+
+async def test_metrics_are_for_whoever_shows_a_certificate(site: Site) -> None:
+    trust = ssl.create_default_context(cafile=site.folder / "ca.pem")
+    async with httpx.AsyncClient(verify=trust) as nobody:
+        with pytest.raises(httpx.TransportError):
+            await nobody.get(f"{site.internal}/metrics")
+    trust.load_cert_chain(site.folder / "asker.pem", site.folder / "asker.key")
+    async with httpx.AsyncClient(verify=trust) as scraper:
+        assert "tocsin_issuer_head " in (await scraper.get(f"{site.internal}/metrics")).text
+        assert (await scraper.get(f"{site.public}/metrics")).status_code == 404
 
 
 async def said(introspector: Introspector, token: str) -> str:

@@ -99,6 +99,7 @@ class Sequencer:
     def __init__(self, issuer: str, signer: Signer, replica: Replica, clock_id: str) -> None:
         self.role = Role.CANDIDATE
         self.last_heartbeat: str | None = None
+        self.step_downs = 0
         self._issuer = issuer
         self._signer = signer
         self._replica = replica
@@ -146,6 +147,7 @@ class Sequencer:
 
     def step_down(self) -> None:
         """Stop appending."""
+        self.step_downs += self.active
         self.role = Role.CANDIDATE
         self._in_flight = None
         self.last_heartbeat = None

@@ -8,6 +8,7 @@ from tocsin_issuer.http.answers import Health
 from tocsin_issuer.http.body_limit import BodyLimit
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.http.documented import ANYBODY, DocumentedApp, documented
+from tocsin_issuer.http.request_counts import ListenerName
 from tocsin_issuer.http.request_id import RequestId
 from tocsin_issuer.http.request_log import RequestLog
 from tocsin_issuer.http.security_headers import SecurityHeaders
@@ -15,6 +16,7 @@ from tocsin_issuer.http.security_headers import SecurityHeaders
 
 def create_app(
     title: str,
+    listener: ListenerName,
     context: IssuerContext,
     routers: list[APIRouter],
     streamed: frozenset[str] = frozenset(),
@@ -33,7 +35,7 @@ def create_app(
         streamed=streamed,
     )
     app.add_middleware(SecurityHeaders)
-    app.add_middleware(RequestLog)
+    app.add_middleware(RequestLog, counts=context.requests, listener=listener)
     app.add_middleware(RequestId)
     return app
 

@@ -78,11 +78,12 @@ async def audited(
     finally:
         _CURRENT.reset(token)
         entry = entry_of(context, request, draft)
-        if entry.refused or not draft.silent:
-            if draft.durable:
-                await context.audit_log.write(entry)
-            else:
-                context.audit_log.note(entry)
+        if draft.silent and not entry.refused:
+            context.audit_log.pass_over(entry)
+        elif draft.durable:
+            await context.audit_log.write(entry)
+        else:
+            context.audit_log.note(entry)
 
 
 def entry_of(context: IssuerContext, request: Request, draft: Draft) -> AuditEntry:

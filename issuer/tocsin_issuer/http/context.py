@@ -1,10 +1,11 @@
 """What the routes need, in one object."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from tocsin_issuer.config import IssuerConfig
+from tocsin_issuer.http.request_counts import RequestCounts
 from tocsin_issuer.minting import TokenMinter
 from tocsin_issuer.revoking.live_counts import LiveCounts
 from tocsin_issuer.revoking.revoker import Revoker
@@ -54,6 +55,7 @@ class IssuerContext:
     ``verify_own`` looks at signature and claims alone, of tokens of every audience: people can log
     out while the bus is down.
     ``readiness`` says whether everything works that is needed. ``bound_s`` is B, in seconds.
+    ``requests`` counts those of both listeners.
     """
 
     config: IssuerConfig
@@ -74,3 +76,4 @@ class IssuerContext:
     verify_own: Callable[[str, Certificate], Verified]
     readiness: Callable[[], Awaitable[bool]]
     bound_s: Callable[[], int]
+    requests: RequestCounts = field(default_factory=RequestCounts)

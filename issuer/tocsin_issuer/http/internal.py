@@ -34,4 +34,6 @@ def create_internal_app(
         exchange_router(context, token_exchange(context, exchange_policy)),
         internal_metadata_router(context),
     ]
-    return create_app("Tocsin issuer, internal", context, routers, frozenset({BULK_PATH}))
+    return create_app(
+        "Tocsin issuer, internal", "internal", context, routers, frozenset({BULK_PATH})
+    )

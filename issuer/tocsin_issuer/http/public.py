@@ -18,4 +18,4 @@ def create_public_app(context: IssuerContext) -> FastAPI:
         token_router(context),
         well_known_router(context),
     ]
-    return create_app("Tocsin issuer", context, routers)
+    return create_app("Tocsin issuer", "public", context, routers)

@@ -1,10 +1,14 @@
-"""A log line for each request; its other lines carry the id that its answer has. Pure ASGI."""
+"""A log line for each request, and one more in the counts. Pure ASGI.
+
+A request's other lines carry the id that its answer has.
+"""
 
 import logging
 from time import monotonic
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tocsin_issuer.http.request_counts import ListenerName, RequestCounts
 from tocsin_issuer.logs import FIELDS, request_id
 
 _log = logging.getLogger(__name__)
@@ -15,8 +19,10 @@ class RequestLog:
     the path, in which a client may have put a token.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, counts: RequestCounts, listener: ListenerName) -> None:
         self._app = app
+        self._counts = counts
+        self._listener: ListenerName = listener
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
@@ -35,9 +41,11 @@ class RequestLog:
         try:
             await self._app(scope, receive, seen)
         finally:
+            route: str | None = getattr(scope.get("route"), "path", None)
+            self._counts.count(self._listener, route, status)
             fields = {
                 "method": scope["method"],
-                "route": getattr(scope.get("route"), "path", None),
+                "route": route,
                 "status": status,
                 "duration_ms": round((monotonic() - start) * 1000, 1),
             }

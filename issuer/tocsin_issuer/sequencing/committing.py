@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from tocsin_issuer.core.sequencer import Sequencer
 from tocsin_issuer.sequencing.appender import Appender, SteppedDown
+from tocsin_issuer.sequencing.commit_meter import CommitMeter
 from tocsin_issuer.sequencing.groups import GROUP_LENGTH, next_group
 from tocsin_issuer.sequencing.settling import Settling
 from tocsin_issuer.store.journal import Journal, JournalEntry
@@ -41,6 +42,7 @@ class Committing:
     ) -> None:
         self.turn = asyncio.Lock()
         self.settling = Settling(journal)
+        self.meter = CommitMeter()
         self._sequencer = sequencer
         self._replica = replica
         self._appender = appender
@@ -177,6 +179,7 @@ class Committing:
                 raise SteppedDown("not_active")
             append = self._sequencer.append_record(parsed)
             committed = await self._appender.append(append)
+        self.meter.count(entry.outbox_ids, parsed.events, wall_clock())
         self.committed(entry, parsed, committed.seq)
 
     async def step_down(self) -> None:

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 
 from tocsin_issuer.core.sequencer import Sequencer, may_take_over
 from tocsin_issuer.sequencing.appender import Appender, SteppedDown
+from tocsin_issuer.sequencing.commit_meter import CommitMeter
 from tocsin_issuer.sequencing.committing import Committing
 from tocsin_issuer.sequencing.restoring import Restoring
 from tocsin_issuer.sequencing.silence import Silence
@@ -75,12 +76,29 @@ class SequencerLoop:
         self._silence = Silence(replica)
         self._beat_now = asyncio.Event()
         self._may_beat = False
+        self._beaten_at = 0
         self._jitter = random.random()  # noqa: S311 (spreads candidates, protects nothing)
 
     @property
     def active(self) -> bool:
         """Whether this candidate appends."""
         return self._sequencer.active
+
+    @property
+    def step_downs(self) -> int:
+        """How often this candidate has stopped appending."""
+        return self._sequencer.step_downs
+
+    @property
+    def committed(self) -> CommitMeter:
+        """What this candidate has appended."""
+        return self._committing.meter
+
+    def heartbeat_age_s(self) -> float | None:
+        """Seconds since the last heartbeat of this candidate's was in the stream, or since it took
+        over; None while it is not active.
+        """
+        return (lease_clock() - self._beaten_at) / 1e9 if self.active else None
 
     async def run(self) -> None:
         """Follow, take over when the active one is silent, append until somebody else does.
@@ -130,6 +148,7 @@ class SequencerLoop:
         checkpoint_n = 0 if checkpoint is None else checkpoint.n
         async with self._committing.turn:
             self._may_beat = False  # no heartbeat before the stream has reached the journal
+            self._beaten_at = lease_clock()
             if not self._sequencer.take_over(last_seq, checkpoint_n):
                 return False
         try:
@@ -251,3 +270,4 @@ class SequencerLoop:
         if self.active and self._may_beat:
             append = self._sequencer.append_heartbeat(lease_clock(), wall_clock())
             await self._appender.append(append)
+            self._beaten_at = lease_clock()

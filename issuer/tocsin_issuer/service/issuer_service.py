@@ -21,6 +21,7 @@ from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.http.server import Listener
 from tocsin_issuer.keys import draft
 from tocsin_issuer.keys.ceremony import IssuerFolder
+from tocsin_issuer.metrics import IssuerMetrics
 from tocsin_issuer.service.background import Background
 from tocsin_issuer.service.context import issuer_context
 from tocsin_issuer.service.keys import IssuerKeys, issuer_keys, name_foreign_issuers
@@ -98,7 +99,16 @@ class IssuerService:
         self._closing.push_async_callback(stores.audit_log.aclose)
         self.accounts = Accounts(stores.users, stores.clients)
         context = issuer_context(config, redis, ledger, stores, keys.manager)
-        self._listen(context, stores, keys)
+        metrics = IssuerMetrics(
+            follower=ledger.follower,
+            sequencing=ledger.sequencing,
+            outbox=ledger.outbox,
+            keys=keys.manager,
+            sessions=stores.sessions,
+            audit_log=stores.audit_log,
+            requests=context.requests,
+        )
+        self._listen(context, stores, keys, metrics)
         await self._answer_commands(context, ledger, stores)
 
     def open(self) -> None:
@@ -128,9 +138,11 @@ class IssuerService:
         """Let requests finish, then close everything, in the reverse order of the start."""
         await self._closing.aclose()
 
-    def _listen(self, context: IssuerContext, stores: Stores, keys: IssuerKeys) -> None:
+    def _listen(
+        self, context: IssuerContext, stores: Stores, keys: IssuerKeys, metrics: IssuerMetrics
+    ) -> None:
         policy = PolicyFile(self._settings.folder / POLICY_NAME)
-        self.internal_app = internal_app(context, policy, stores, keys)
+        self.internal_app = internal_app(context, policy, stores, keys, metrics)
         self._will_open(public_listener(context))
         self._will_open(internal_listener(self.internal_app, self.config))
         if self.config.grpc_port is not None:

@@ -16,15 +16,21 @@ from tocsin_issuer.http.exchange_endpoint import token_exchange
 from tocsin_issuer.http.exchange_policy_route import exchange_policy_router
 from tocsin_issuer.http.internal import create_internal_app
 from tocsin_issuer.http.issuer_routes import issuer_router
+from tocsin_issuer.http.metrics_route import metrics_router
 from tocsin_issuer.http.public import create_public_app
 from tocsin_issuer.http.server import Listener
+from tocsin_issuer.metrics import IssuerMetrics
 from tocsin_issuer.service.keys import IssuerKeys
 from tocsin_issuer.service.stores import Stores
 from tocsin_issuer.tls.watch import WatchedTls
 
 
 def internal_app(
-    context: IssuerContext, policy: PolicyFile, stores: Stores, keys: IssuerKeys
+    context: IssuerContext,
+    policy: PolicyFile,
+    stores: Stores,
+    keys: IssuerKeys,
+    metrics: IssuerMetrics,
 ) -> FastAPI:
     """The internal application, with the routes that need more than the context."""
     app = create_internal_app(context, policy.current)
@@ -34,6 +40,7 @@ def internal_app(
     app.include_router(
         account_router(context, stores.users, stores.account_endings, stores.accounts)
     )
+    app.include_router(metrics_router(metrics.text))
     return app
 
 

@@ -11,6 +11,7 @@ not push out of the log what was done.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -53,13 +54,20 @@ class AuditLog:
     an exchange costs no more than before: a crash can lose the last few of those from the stream,
     though not from the log lines. A store that does not answer changes nothing about what was done:
     the line remains, and the log says that the stream lacks it.
+
+    ``outcomes`` counts this process' entries by action and outcome, and what is not entered too.
     """
 
     def __init__(self, redis: Redis, *, max_entries: int) -> None:
+        self.outcomes: Counter[tuple[str, str]] = Counter()
         self._redis = redis
         self._max_entries = max_entries
         self._waiting: list[tuple[AuditEntry, asyncio.Future[None] | None]] = []
         self._writing: asyncio.Task[None] | None = None
+
+    def pass_over(self, entry: AuditEntry) -> None:
+        """Count what is neither logged nor stored."""
+        self.outcomes[entry.action, entry.outcome] += 1
 
     def note(self, entry: AuditEntry) -> None:
         """Log an entry, and have it stored soon."""
@@ -92,6 +100,7 @@ class AuditLog:
             await self._writing
 
     def _take(self, entry: AuditEntry, stored: asyncio.Future[None] | None) -> None:
+        self.outcomes[entry.action, entry.outcome] += 1
         members = entry.members()
         _lines.info("%s", orjson.dumps(members).decode(), extra={"audit": members})
         if len(self._waiting) >= _MAX_WAITING:

@@ -35,6 +35,17 @@ class OutboxEntry(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """How many entries are in the outbox, for how long the oldest one has been (seconds, by the
+    clock of Redis; 0.0 where there is none), and how many were put aside by :meth:`Outbox.reject`.
+    """
+
+    entries: int
+    oldest_s: float
+    rejected: int
+
+
+@dataclass(frozen=True, slots=True)
 class Emission:
     """An event that is in the outbox: what the caller is told, and what to wait for."""
 
@@ -51,6 +62,7 @@ class Outbox:
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
         self._read = scripts.load(redis, "read_outbox")
         self._committed = scripts.load(redis, "committed")
+        self._measure = scripts.load(redis, "outbox_waiting")
         self._recent: dict[str, None] = {}
         self._before: dict[str, None] = {}
 
@@ -94,6 +106,12 @@ class Outbox:
     async def length(self) -> int:
         """How many entries wait."""
         return int(await self._redis.xlen(names.OUTBOX))
+
+    async def waiting(self) -> Waiting:
+        """What an operator sees of it."""
+        answer: Any = await self._measure(keys=[names.OUTBOX, names.REJECTED])
+        entries, oldest_ms, rejected = answer
+        return Waiting(entries, oldest_ms / 1000, rejected)
 
     async def reject(self, entry_id: str, code: str) -> None:
         """Take out an entry that no verifier would accept, and keep it aside with the reason."""

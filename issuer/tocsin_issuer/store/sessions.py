@@ -11,6 +11,7 @@ client from a thief.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -66,6 +67,9 @@ class SessionStore:
 
     ``require_current`` raises where Redis may be older than the ledger: a refresh token that is
     good in it may have been used already. Without one, Redis is taken never to go back.
+
+    ``misused`` counts the refresh tokens that have ended their session here: ``reused``, ``ahead``
+    of what Redis knows, or from an ``other_device``.
     """
 
     def __init__(
@@ -88,6 +92,7 @@ class SessionStore:
         self._max_token_life_s = max_token_life_s
         self._grace_ms = round(grace_s * 1000)
         self._event_id = event_id
+        self.misused: Counter[str] = Counter()
         self.own = OwnSessions(
             redis,
             outbox,
@@ -226,6 +231,7 @@ class SessionStore:
         answer: Any = await self._refresh(keys=keys, args=arguments)
         if answer[0] in _ENDED:
             self._outbox.announce()
+            self.misused[answer[0]] += 1
             _log.warning("a refresh token was refused (%s): its session has ended", answer[0])
         if answer[0] == "unauthenticated":
             raise invalid_client()

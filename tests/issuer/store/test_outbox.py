@@ -9,7 +9,7 @@ from tests.issuer.store.helpers import events_in
 from tocsin_issuer.store import names
 from tocsin_issuer.store.event_text import encode, new_event_id
 from tocsin_issuer.store.journal import Journal, JournalEntry
-from tocsin_issuer.store.outbox import Outbox
+from tocsin_issuer.store.outbox import Outbox, Waiting
 from tocsin_schemas.errors import LedgerRejected, RequestRejected
 from tocsin_schemas.events import KeyRevoked, RevokedToken, TokensRevoked
 
@@ -34,6 +34,20 @@ async def test_events_come_back_as_they_went_in_and_in_order(outbox: Outbox) -> 
     assert [entry.id for entry in await outbox.read(10, after=first)] == [second]
     assert await outbox.read(10, after=second) == []
     assert await outbox.length() == 2
+
+
+async def test_what_waits_is_measured(outbox: Outbox) -> None:
+    assert await outbox.waiting() == Waiting(0, 0.0, 0)
+    first = await outbox.add([revoked("a")])
+    await asyncio.sleep(0.2)
+    await outbox.add([revoked("b")])
+    waiting = await outbox.waiting()
+    assert (waiting.entries, waiting.rejected) == (2, 0)
+    assert 0.15 < waiting.oldest_s < 5
+    await outbox.reject(first, "test")
+    waiting = await outbox.waiting()
+    assert (waiting.entries, waiting.rejected) == (1, 1)
+    assert waiting.oldest_s < 0.15
 
 
 async def test_what_no_verifier_could_read_does_not_get_in(outbox: Outbox) -> None:
