@@ -135,7 +135,7 @@ class _Reading(Collector):
     def _calls(self) -> Iterator[Metric]:
         yield _counters(
             "actions",
-            "What was asked for and what came of it, in the audit log's words; refreshes too.",
+            "What was asked for and what came of it, in the audit log's words.",
             ("action", "outcome"),
             self._of.audit_log.outcomes.items(),
         )
