@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
+import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.stack import Stack
@@ -37,7 +38,11 @@ class Seen:
 
 
 async def scrape(stack: Stack) -> Seen:
-    answer = await stack.http.get(stack.development.internal_url + "/metrics")
+    return await scrape_at(stack.http, stack.development.internal_url)
+
+
+async def scrape_at(http: httpx.AsyncClient, internal_url: str) -> Seen:
+    answer = await http.get(f"{internal_url}/metrics")
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     return Seen(answer.text)
@@ -45,10 +50,14 @@ async def scrape(stack: Stack) -> Seen:
 
 async def seen_when(stack: Stack, wanted: Callable[[Seen], bool]) -> Seen:
     """The first scrape of which that is true."""
+    return await seen_at(stack.http, stack.development.internal_url, wanted)
+
+
+async def seen_at(
+    http: httpx.AsyncClient, internal_url: str, wanted: Callable[[Seen], bool]
+) -> Seen:
     deadline = time.monotonic() + PATIENCE_S
-    seen = await scrape(stack)
-    while not wanted(seen):
+    while not wanted(seen := await scrape_at(http, internal_url)):
         assert time.monotonic() < deadline, seen.text
         await asyncio.sleep(0.02)
-        seen = await scrape(stack)
     return seen
