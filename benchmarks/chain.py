@@ -15,7 +15,7 @@ from tocsin_revocation_bus.clocks import lease_clock
 from tocsin_revocation_bus.core.replica import Replica
 from tocsin_revocation_bus.core.trust import PinnedRoots
 from tocsin_schemas import keyset as keysets
-from tocsin_schemas.events import Event, KeysetPublished
+from tocsin_schemas.events import Event, KeysetPublished, RawEvent
 from tocsin_schemas.keyset import MAX_KEYSET_LIFE_S, Keyset, Policy, RootSet
 from tocsin_verifier_agent.core.authority import FOREVER, LedgerAuthority
 from tocsin_verifier_agent.core.token_cache import TokenCache
@@ -35,7 +35,7 @@ class Chain:
     token_signer: PrivateKeySigner
     genesis: str
 
-    def record(self, carried: Sequence[Event]) -> str:
+    def record(self, carried: Sequence[Event | RawEvent]) -> str:
         """Append one record; return its text."""
         return _append(self.sequencer, carried)
 
@@ -96,7 +96,7 @@ def new_chain(policy: Policy | None = None, alg: str = "RS256") -> Chain:
     return Chain(sequencer, replica, pinned, token, _append(sequencer, [genesis]))
 
 
-def _append(sequencer: Sequencer, carried: Sequence[Event]) -> str:
+def _append(sequencer: Sequencer, carried: Sequence[Event | RawEvent]) -> str:
     wall = time.time()
     append = sequencer.append_record(sequencer.build(carried, "benchmark", wall))
     decision = sequencer.on_ack(append.expected_seq + 1, duplicate=False)

@@ -24,7 +24,7 @@ from benchmarks.tokens import AUDIENCE, mint
 from tocsin_issuer.core.jti_allocator import JtiAllocator
 from tocsin_issuer.sequencing.groups import next_group
 from tocsin_issuer.store import event_text
-from tocsin_issuer.store.outbox import OutboxEntry
+from tocsin_issuer.store.outbox import RawEntry
 from tocsin_revocation_bus.clocks import lease_clock
 from tocsin_revocation_bus.core import snapshot
 from tocsin_revocation_bus.core.lanes import Lanes
@@ -248,7 +248,8 @@ def burst_records() -> tuple[list[str], Chain]:
             tokens=(RevokedToken(allocator.allocate(now, os.getpid()), now + 900),),
         )
         text = event_text.encode([event])
-        entries.append(OutboxEntry(str(number), (event,), len(text)))
+        (events,) = event_text.split_all(text, 1)
+        entries.append(RawEntry(str(number), events, len(text)))
     chain, texts, start = new_chain(), [], 0
     while start < BURST:
         group = next_group(entries[start : start + 1000])

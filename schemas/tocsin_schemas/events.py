@@ -155,6 +155,14 @@ Event: TypeAlias = (
     | Tick
 )
 
+
+class RawEvent(Struct, frozen=True, gc=False):
+    """An event of which only the kind has been read; ``members`` is the JSON of the rest."""
+
+    kind: str
+    members: Raw
+
+
 KINDS: Final[Mapping[str, type[Event]]] = {
     "tokens-revoked": TokensRevoked,
     "sessions-revoked": SessionsRevoked,

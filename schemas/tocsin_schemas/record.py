@@ -14,7 +14,7 @@ from msgspec.structs import asdict
 
 from tocsin_schemas import base64url, events, jws, strict_json
 from tocsin_schemas.errors import EncodingRejected, JwsRejected, LedgerRejected
-from tocsin_schemas.events import Event
+from tocsin_schemas.events import Event, RawEvent
 from tocsin_schemas.jws import Signer
 from tocsin_schemas.keyset import Seconds
 
@@ -85,14 +85,19 @@ def build(
     term: int,
     n: int,
     prev: str,
-    carried: Sequence[Event],
+    carried: Sequence[Event | RawEvent],
     signer: Signer,
 ) -> str:
-    """Sign a record that carries the events given, grouped by kind; return its text."""
-    grouped: dict[type[Event], list[Event]] = {}
+    """Sign a record that carries the events given, grouped by kind; return its text.
+
+    What has not been read stands in it as it is: :func:`parse_unverified` says whether it is good.
+    """
+    commands: dict[str, list[Event | Raw]] = {}
     for event in carried:
-        grouped.setdefault(type(event), []).append(event)
-    commands = {events.KIND_OF[kind]: found for kind, found in grouped.items()}
+        if isinstance(event, RawEvent):
+            commands.setdefault(event.kind, []).append(event.members)
+        else:
+            commands.setdefault(events.KIND_OF[type(event)], []).append(event)
     body = RecordBody(
         iss=iss,
         iat=iat,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Sequence
 
 from tocsin_issuer.core.sequencer import Sequencer
@@ -11,17 +12,19 @@ from tocsin_issuer.sequencing.appender import Appender, SteppedDown
 from tocsin_issuer.sequencing.commit_meter import CommitMeter
 from tocsin_issuer.sequencing.groups import GROUP_LENGTH, next_group
 from tocsin_issuer.sequencing.settling import Settling
+from tocsin_issuer.store import event_text
 from tocsin_issuer.store.journal import Journal, JournalEntry
-from tocsin_issuer.store.outbox import Outbox, OutboxEntry
+from tocsin_issuer.store.outbox import Outbox, RawEntry
 from tocsin_revocation_bus.clocks import wall_clock
 from tocsin_revocation_bus.core.replica import Replica, is_plain
 from tocsin_revocation_bus.tasks import end
 from tocsin_schemas import record
 from tocsin_schemas.errors import DocumentRejected, LedgerRejected
-from tocsin_schemas.events import Event
+from tocsin_schemas.events import Event, RawEvent
 from tocsin_schemas.record import Record
 
 PAGE = 4000  # outbox entries read at once
+_PAGES_AHEAD = 2
 _COMMAND_CODES = frozenset({"cutoff_ahead", "event_malformed", "record_malformed"})
 _log = logging.getLogger("tocsin.sequencer")
 
@@ -55,25 +58,25 @@ class Committing:
         """Commit what waits, in groups and in order, until one of them was not committed whole:
         then the outbox is to be read again. Returns False where nothing waits.
 
-        The next entries are read, and former ones settled, meanwhile; nobody else takes entries out
+        The next pages are read, and former ones settled, meanwhile; nobody else takes entries out
         while we are active.
         """
         await self.settling.finish()  # before anything is read: it must not be read again
-        entries = await self._read()
-        found = bool(entries)
-        ahead: asyncio.Task[list[OutboxEntry]] | None = None
+        pages = deque([asyncio.create_task(self._read())])
         settled: asyncio.Task[None] | None = None
+        found = False
         try:
-            while entries:
-                if _fills_a_page(entries):
-                    ahead = asyncio.create_task(self._read(after=entries[-1].id))
-                if not await self._commit_groups(entries):
+            while True:
+                while len(pages) <= _PAGES_AHEAD:
+                    pages.append(asyncio.create_task(self._read_behind(pages[-1])))
+                entries = await pages.popleft()
+                found = found or bool(entries)
+                if not entries or not await self._commit_groups(entries):
                     break
                 if settled is None or settled.done():
                     if settled is not None:
                         settled.result()
                     settled = asyncio.create_task(self.settling.finish())
-                entries, ahead = [] if ahead is None else await ahead, None
             await self._landed()
             if settled is not None:
                 await settled
@@ -81,15 +84,19 @@ class Committing:
             await self._landed()  # nobody gives up a message in flight
             raise
         finally:
-            await end(*(task for task in (ahead, settled, self._sending) if task is not None))
+            await end(*pages, *(task for task in (settled, self._sending) if task is not None))
             self._sending = None
         return found
 
-    async def _read(self, after: str | None = None) -> list[OutboxEntry]:
-        """One record's worth: while that one is on its way there is time to read the next."""
-        return await self._outbox.read(PAGE, after=after, length=GROUP_LENGTH)
+    async def _read(self, after: str | None = None) -> list[RawEntry]:
+        """A page is one record's worth."""
+        return await self._outbox.read_raw(PAGE, after=after, length=GROUP_LENGTH)
 
-    async def _commit_groups(self, entries: Sequence[OutboxEntry]) -> bool:
+    async def _read_behind(self, page: asyncio.Task[list[RawEntry]]) -> list[RawEntry]:
+        entries = await page
+        return await self._read(after=entries[-1].id) if _fills_a_page(entries) else []
+
+    async def _commit_groups(self, entries: Sequence[RawEntry]) -> bool:
         while entries:
             group = next_group(entries)
             if not await self._commit_group(group):
@@ -97,7 +104,7 @@ class Committing:
             entries = entries[len(group) :]
         return True
 
-    async def _commit_group(self, entries: Sequence[OutboxEntry]) -> bool:
+    async def _commit_group(self, entries: Sequence[RawEntry]) -> bool:
         try:
             return await self._send(
                 [entry.id for entry in entries],
@@ -110,11 +117,12 @@ class Committing:
                 for entry in entries:  # find the one that no agent would accept
                     await self._commit_group([entry])
                 return False
+            event_text.read_all([entries[0].events])  # what cannot be read here has to stay
             _log.error("dropped outbox entry %s: %s", entries[0].id, rejected.code)
             await self._outbox.reject(entries[0].id, rejected.code)
             return False
 
-    async def commit(self, outbox_ids: Sequence[str], carried: Sequence[Event]) -> bool:
+    async def commit(self, outbox_ids: Sequence[str], carried: Sequence[Event | RawEvent]) -> bool:
         """Build, check as an agent would, journal, append. Nothing is journaled that would halt.
 
         Returns whether it was this record; False: the journal held another one for its place.
@@ -128,7 +136,7 @@ class Committing:
         await self._landed()
         return ours
 
-    async def _send(self, outbox_ids: Sequence[str], carried: Sequence[Event]) -> bool:
+    async def _send(self, outbox_ids: Sequence[str], carried: Sequence[Event | RawEvent]) -> bool:
         """As :meth:`commit`, but for the answer: the record is on its way when this returns. While
         it is, the next one may be built upon it and journaled. The journal has one record for each
         place, so whatever becomes of the one on its way, this is what follows it.
@@ -150,7 +158,7 @@ class Committing:
             await sending
 
     async def _prepare(
-        self, outbox_ids: Sequence[str], carried: Sequence[Event]
+        self, outbox_ids: Sequence[str], carried: Sequence[Event | RawEvent]
     ) -> tuple[JournalEntry, Record, bool]:
         """The next record, journaled, and whether it is the one that was asked for."""
         if not self._sequencer.active:
@@ -193,7 +201,7 @@ class Committing:
         self.settling.add(entry, parsed, seq)
 
 
-def _fills_a_page(entries: Sequence[OutboxEntry]) -> bool:
+def _fills_a_page(entries: Sequence[RawEntry]) -> bool:
     """Whether more may wait: of long entries the next one may not have had room."""
     return len(entries) == PAGE or sum([entry.size for entry in entries]) > GROUP_LENGTH // 2
 

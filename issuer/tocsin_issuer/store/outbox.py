@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import orjson
+from msgspec import Struct
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from tocsin_issuer.store import event_text, names, scripts
-from tocsin_schemas.events import Event
+from tocsin_schemas.events import Event, RawEvent
 
 _FIELD: Final = "events"
 _REMEMBERED: Final = 100_000
@@ -27,10 +28,18 @@ _SLOWEST_POLL_S: Final = 0.5
 
 
 class OutboxEntry(NamedTuple):
-    """One entry; its ``id`` is the stream's, ``size`` its text's length."""
+    """One entry; its ``id`` is the stream's, ``size`` the bytes of its text."""
 
     id: str
     events: tuple[Event, ...]
+    size: int
+
+
+class RawEntry(Struct, frozen=True, gc=False):
+    """One entry whose events have not been read."""
+
+    id: str
+    events: tuple[RawEvent, ...]
     size: int
 
 
@@ -95,13 +104,28 @@ class Outbox:
         Raises:
             LedgerRejected: ``event_malformed``: an entry that this version cannot read. It stays.
         """
-        start = "-" if after is None else f"({after}"
-        found: list[str] = await self._read(keys=[names.OUTBOX], args=[start, limit, length])
-        ids, texts = found[::2], found[1::2]
+        found = await self.read_raw(limit, after=after, length=length)
+        events = event_text.read_all([entry.events for entry in found])
         return [
-            OutboxEntry(entry_id, events, len(text))
-            for entry_id, events, text in zip(ids, event_text.decode_all(texts), texts, strict=True)
+            OutboxEntry(entry.id, read, entry.size)
+            for entry, read in zip(found, events, strict=True)
         ]
+
+    async def read_raw(
+        self, limit: int, *, after: str | None = None, length: int = _ANY_LENGTH
+    ) -> list[RawEntry]:
+        """As :meth:`read`, for who looks at the events later.
+
+        Raises:
+            LedgerRejected: ``event_malformed``: an entry that is not the JSON of events. It stays.
+        """
+        start = "-" if after is None else f"({after}"
+        ids, sizes, texts = await self._read(keys=[names.OUTBOX], args=[start, limit, length])
+        if not ids:
+            return []
+        entry_ids = ids.split(",")
+        events = event_text.split_all(texts, len(entry_ids))
+        return list(map(RawEntry, entry_ids, events, orjson.loads(f"[{sizes}]")))
 
     async def length(self) -> int:
         """How many entries wait."""

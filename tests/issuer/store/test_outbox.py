@@ -29,7 +29,9 @@ async def test_events_come_back_as_they_went_in_and_in_order(outbox: Outbox) -> 
     assert [entry.id for entry in entries] == [first, second]
     assert entries[0].events[1] == key
     assert entries[1].events == (odd,)
-    assert [entry.size for entry in entries] == [len(encode(one.events)) for one in entries]
+    assert [entry.size for entry in entries] == [
+        len(encode(one.events).encode()) for one in entries
+    ]
     assert [entry.id for entry in await outbox.read(1)] == [first]
     assert [entry.id for entry in await outbox.read(10, after=first)] == [second]
     assert await outbox.read(10, after=second) == []
