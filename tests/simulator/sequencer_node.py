@@ -29,6 +29,7 @@ from tocsin_schemas import clock_reply, record
 from tocsin_schemas.clock_reply import ClockReply
 from tocsin_schemas.errors import DocumentRejected, LedgerRejected
 from tocsin_schemas.events import Event, KeysetPublished, Tick
+from tocsin_schemas.record import Record
 
 if TYPE_CHECKING:
     from tests.simulator.world import World
@@ -161,6 +162,7 @@ class SequencerNode:
                 yield Sleep(int(world.rng.random() * MILLISECOND))
                 text = durable.journal_put(self._stream_n + 1, text)
                 yield Sleep(0)
+                yield from self._journal_another(text)
         if text is not None:
             yield from self._drive(self.core.append_record(text))
             return
@@ -180,14 +182,27 @@ class SequencerNode:
         yield Sleep(0)
         yield from self._drive(append)
 
-    def _build(self, carried: list[Event]) -> str | None:
+    def _journal_another(self, text: str) -> Steps:
+        """Before a record is published the next one may be built upon it and journaled."""
+        after = record.parse_unverified(text)
+        known = {event.id for event in after.events}
+        carried = [event for event in self._group() if event.id not in known]
+        if carried and replicas.is_plain(after):
+            another = self._build(carried, after)
+            if another is not None:
+                yield Sleep(int(self.world.rng.random() * MILLISECOND))
+                self.world.durable.journal_put(after.n + 1, another)
+                yield Sleep(0)
+
+    def _build(self, carried: list[Event], after: Record | None = None) -> str | None:
         """The next record, checked as an agent would before it is journaled; None if refused.
 
         An old keyset, that two operators published at once, is answered with an error.
         """
-        text = self.core.build(carried, f"txn-{self.world.rng.getrandbits(32)}", self.utc)
+        txn = f"txn-{self.world.rng.getrandbits(32)}"
+        text = self.core.build(carried, txn, self.utc, after=after)
         try:
-            self.replica.check_next(text, self.utc)
+            self.replica.check_next(text, self.utc, after=after)
         except DocumentRejected as refused:
             self.world.note(f"refused: {refused.code}")
             self.world.durable.refuse([event.id for event in carried])
@@ -205,7 +220,7 @@ class SequencerNode:
         return self.replica.head is not None and self.replica.head.n == self._stream_n
 
     def _group(self) -> list[Event]:
-        """What waits, as one record; a keyset goes alone."""
+        """What waits, or the start of it, as one record; a keyset goes alone."""
         fresh = [e for e in self.world.durable.pending() if e.id not in self._seen_ids]
         if fresh and isinstance(fresh[0], KeysetPublished):
             return fresh[:1]
@@ -214,7 +229,7 @@ class SequencerNode:
             name = f"tick-{self.world.rng.getrandbits(48):012x}"
             state_hash = self.replica.state.hash()
             return [Tick(id=name, reason="idle", initiator="system", state_hash=state_hash)]
-        return group
+        return group[: self.world.rng.randint(1, len(group))] if group else []
 
     def _drive(self, append: Append) -> Steps:
         """See one message through, whatever happens to it on the way."""
