@@ -51,6 +51,7 @@ OPEN: Final = frozenset(
     (
         ("GET", "/healthz"),
         ("GET", "/readyz"),
+        ("GET", "/metrics"),
         ("GET", "/asyncapi.json"),
         ("GET", "/openapi.json"),
         ("GET", "/.well-known/oauth-authorization-server"),
