@@ -7,7 +7,8 @@ _AGAIN_S = 0.2
 
 
 async def end(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel tasks and wait for them; what they raise besides their cancellation is raised.
+    """Cancel tasks and wait for them; what the first of them raises that was not cancelled is
+    raised.
 
     Once is not enough: before Python 3.12, `asyncio.wait_for`, which nats-py uses, can swallow a
     cancellation that arrives together with the result.
@@ -17,6 +18,7 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
         for task in pending:
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=_AGAIN_S)
-    for task in tasks:
-        if not task.cancelled():
-            task.result()
+    failures = [task.exception() for task in tasks if not task.cancelled()]  # asks for all of them
+    for failure in failures:
+        if failure is not None:
+            raise failure
