@@ -44,14 +44,23 @@ def check_link(head: Head | None, record: Record, opened: TermStatement | None =
     if record.n > head.n + 1:
         raise LedgerRejected("record_gap")
     if opened is not None:
-        base = (opened.base_term, opened.base_n, opened.base_hash)
-        if base != (head.term, head.n, head.hash) or opened.term != head.term + 1:
-            raise LedgerHalted("term_base", "a term was opened on a base that is not our head")
+        check_base(head, opened)
     term = head.term if opened is None else opened.term
     if record.n != head.n + 1 or record.term != term or record.prev != head.hash:
         raise LedgerHalted("chain_broken", "a signed record does not follow the one before it")
     if record.iat < head.iat:
         raise LedgerHalted("chain_broken", "a signed record is older than the one before it")
+
+
+def check_base(head: Head | None, opened: TermStatement) -> None:
+    """Check that a term was opened on ``head``.
+
+    Raises:
+        LedgerHalted: ``term_base``.
+    """
+    base = (opened.base_term, opened.base_n, opened.base_hash)
+    if head is None or base != (head.term, head.n, head.hash) or opened.term != head.term + 1:
+        raise LedgerHalted("term_base", "a term was opened on a base that is not our head")
 
 
 class PastHashes:

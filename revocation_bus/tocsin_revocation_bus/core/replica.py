@@ -2,7 +2,8 @@
 
 The same machine serves agents, the issuer, the audit and the simulator. Every input is checked
 whole before anything changes. Bytes that are no valid record are noise, counted and passed over;
-signed evidence against the ledger itself halts the replica, which then proves nothing any more.
+signed evidence against the ledger itself halts the replica, which then proves nothing any more,
+until the roots open a term on its head: they have looked at the evidence, and say what counts.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from tocsin_revocation_bus.core.chain import Head, PastHashes, check_link, head_of
+from tocsin_revocation_bus.core.chain import Head, PastHashes, check_base, check_link, head_of
 from tocsin_revocation_bus.core.lease import ClockSync, Lease
 from tocsin_revocation_bus.core.state import State
 from tocsin_revocation_bus.core.trust import PinnedRoots, Trust
@@ -34,6 +35,7 @@ from tocsin_schemas.heartbeat import Heartbeat
 from tocsin_schemas.jwk import PublicKey
 from tocsin_schemas.keyset import KeysetKey
 from tocsin_schemas.record import Record
+from tocsin_schemas.signed_document import SignedDocument
 from tocsin_schemas.term import TermStatement
 
 MAX_AHEAD_S = 300
@@ -102,14 +104,17 @@ class Replica:
 
     def apply_record(self, text: str, now: int, wall: float) -> Outcome:
         """Apply the next record, or say why not."""
-        if self.halted is not None:
-            return Outcome.HALTED
         try:
             parsed = self._read(text)
-            if self._is_past(parsed):
+            past = self._is_past(parsed)
+            if self.halted is not None and (past or not opens_term(parsed)):
+                return Outcome.HALTED
+            if past:
                 return self._old(parsed)
             trust = self._check_next(parsed, wall, self.head)
         except (DocumentRejected, LedgerRejected) as rejected:
+            if self.halted is not None:
+                return Outcome.HALTED
             return self._not_applied(rejected, text, blocks=True)
         self._commit(parsed, trust)
         self._renew(now)
@@ -249,8 +254,10 @@ class Replica:
         )
 
     def _old(self, parsed: Record) -> Outcome:
-        """A replay, unless a known identity comes with another text that the ledger key signed."""
-        if self._past.contradicts(parsed.identity, parsed.hash):
+        """A replay, unless a known identity comes with another text that the ledger key signed. In
+        a term that is over this says nothing: the roots have named the record that it ends with.
+        """
+        if self._of_this_term(parsed.term) and self._past.contradicts(parsed.identity, parsed.hash):
             self._check_signature(parsed, self.trust)
             raise LedgerHalted("fork", "two signed records have one identity")
         return Outcome.OLD
@@ -267,7 +274,8 @@ class Replica:
             DocumentRejected: for a keyset or term that the roots did not sign.
             ValueError: ``after`` is not plain.
         """
-        if self.halted is not None:
+        parsed = record.parse_unverified(text)
+        if self.halted is not None and not opens_term(parsed):
             raise self.halted
         head = self.head
         if after is not None and not self.has_applied(after):
@@ -275,10 +283,25 @@ class Replica:
                 raise ValueError("what comes after that record depends on it")
             check_link(head, after)
             head = head_of(after)
-        parsed = record.parse_unverified(text)
         self._checked.append(parsed)
         self._check_next(parsed, wall, head)
         return parsed
+
+    def check_opening(self, statement: SignedDocument) -> TermStatement:
+        """Check that enough roots have opened a term on our head, and return what they say.
+
+        Raises:
+            DocumentRejected: as :meth:`Trust.check_term`.
+            LedgerRejected: ``term_base`` or ``state_hash``.
+        """
+        opened = self.trust.check_term(statement)
+        check_base(self.head, opened)
+        self._check_state(opened)
+        return opened
+
+    def _check_state(self, opened: TermStatement) -> None:
+        if opened.state_hash != self.state.hash():
+            raise LedgerHalted("state_hash", "our state is not the new term's base")
 
     def _read(self, text: str) -> Record:
         """A sequencer gets back what it has checked, once from the stream and once by itself,
@@ -349,8 +372,8 @@ class Replica:
     ) -> None:
         opened = self._opened_term(few)
         check_link(head, parsed, opened)
-        if opened is not None and opened.state_hash != self.state.hash():
-            raise LedgerHalted("state_hash", "our state is not the new term's base")
+        if opened is not None:
+            self._check_state(opened)
         if any(self._names_another(beat, parsed) for beat in self._heartbeats.values()):
             raise LedgerHalted("fork", "a heartbeat named another record at this place")
         if parsed.iat > wall + MAX_AHEAD_S:
@@ -377,7 +400,12 @@ class Replica:
         return (beat.term, beat.head_n) == parsed.identity and beat.head_hash != parsed.hash
 
     def _contradicts(self, beat: Heartbeat) -> bool:
-        return self._past.contradicts((beat.term, beat.head_n), beat.head_hash)
+        return self._of_this_term(beat.term) and self._past.contradicts(
+            (beat.term, beat.head_n), beat.head_hash
+        )
+
+    def _of_this_term(self, term: int) -> bool:
+        return self.head is None or term >= self.head.term
 
     # --- the changes ----------------------------------------------------------------------------
 
@@ -393,6 +421,9 @@ class Replica:
         self._past.remember(parsed.identity, parsed.hash)
         self.unknown_events.update(parsed.unknown)
         self._blocked = None
+        if self.halted is not None:  # the evidence stays to be looked at
+            self.noise[self.halted.code] += 1
+            self.halted = None
 
     def _note(self, beat: Heartbeat) -> None:
         self._told = max(self._told, (beat.term, beat.head_n))
@@ -437,6 +468,11 @@ def is_plain(parsed: Record) -> bool:
     sessions, and nothing else.
     """
     return not parsed.unknown and _MANY.issuperset(map(type, parsed.events))
+
+
+def opens_term(parsed: Record) -> bool:
+    """Whether a record says that it opens a term, whoever may have signed that."""
+    return any(isinstance(event, TermOpened) for event in parsed.events)
 
 
 def _signs_now(window: KeysetKey, at: float) -> bool:

@@ -232,7 +232,8 @@ class Follower:
         """A lease lapses without any message: look at the clock when that may be.
 
         Whoever is not live reads on, even where no heartbeat says that there is anything to read:
-        after a missed change of ledger keys the heartbeats themselves cannot be checked.
+        after a missed change of ledger keys the heartbeats themselves cannot be checked, and a
+        halted replica waits for the record that opens a term.
         """
         while True:
             self._report()
@@ -241,7 +242,7 @@ class Follower:
             left_s = _READ_ON_S if until is None else (until - lease_clock()) / 1e9
             await asyncio.sleep(min(max(left_s, 0.0) + _AFTER_S, _READ_ON_S))
             live = self._last_status is not None and self._last_status.state is AgentState.LIVE
-            if self.connected and not live and self.replica.halted is None:
+            if self.connected and not live:
                 self._catch_up.set()
 
     def _report(self) -> None:

@@ -22,16 +22,18 @@ class Replayed:
     record: Record
 
 
-async def replay(client: Client, replica: Replica) -> AsyncIterator[Replayed]:
-    """Apply the whole ledger to a fresh replica, record by record.
+async def replay(client: Client, replica: Replica, seq: int = 1) -> AsyncIterator[Replayed]:
+    """Apply the whole ledger to a fresh replica, record by record; or to one that has been here
+    before, from the sequence ``seq`` on.
 
-    What is not a record of the chain is counted in ``replica.noise``; a halted replica ends the
-    replay, with the reason in ``replica.halted``.
+    What is not a record of the chain is counted in ``replica.noise``. A halted replica applies
+    nothing but a record that opens a term on its head; at the end its reason is in
+    ``replica.halted``.
 
     Raises:
         ReadFailed: the stream could not be read to its end.
     """
-    async for message in read_all(client):
+    async for message in read_all(client, seq):
         now, wall = lease_clock(), wall_clock()
         if message.is_heartbeat:
             replica.apply_heartbeat(message.text, now, wall)
@@ -39,5 +41,3 @@ async def replay(client: Client, replica: Replica) -> AsyncIterator[Replayed]:
         outcome = replica.apply_record(message.text, now, wall)
         if outcome is Outcome.APPLIED:
             yield Replayed(message.seq, record.parse_unverified(message.text))
-        if outcome is Outcome.HALTED:
-            return
