@@ -14,27 +14,22 @@ from rich.markup import escape
 from rich.table import Table
 
 from tocsin_issuer.cli.admin import DEFAULT_FILE, AdminClient, AdminFile, read_access
+from tocsin_issuer.cli.bus import ServiceFile, connected
 from tocsin_issuer.cli.output import print_table
 from tocsin_revocation_bus.core.replica import Replica
-from tocsin_revocation_bus.jetstream.connection import connect
 from tocsin_revocation_bus.jetstream.replay import Replayed, replay
 from tocsin_schemas.errors import LedgerHalted, LedgerRejected
 from tocsin_schemas.events import KIND_OF, Event, KeysetPublished
 from tocsin_verifier_agent import agent_file
 
 app = typer.Typer(help="What the ledger says, and who did what.", no_args_is_help=True)
-CONNECT_S = 10.0
 _PAGE = 500
 _BULKY = {"keyset", "statement"}
-
-AgentFile = Annotated[
-    Path, typer.Option("--file", envvar="TOCSIN_FILE", help="A .tocsin file: bus and pinned roots.")
-]
 
 
 @app.command("replay")
 def replay_command(
-    file: AgentFile = Path("dev.tocsin"),
+    file: ServiceFile = Path("dev.tocsin"),
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     kind: Annotated[str | None, typer.Option(help="Only records with this kind of event.")] = None,
     since: Annotated[int, typer.Option(help="Only records from this time on (s of UTC).")] = 0,
@@ -140,13 +135,9 @@ def summary_of(replica: Replica) -> dict[str, Any]:
 async def _records(
     parsed: agent_file.AgentFile, file: Path, replica: Replica
 ) -> AsyncIterator[Replayed]:
-    async with asyncio.timeout(CONNECT_S):
-        client = await connect(parsed.address(file.parent), name="tocsin audit")
-    try:
+    async with connected(parsed, file, "tocsin audit") as client:
         async for one in replay(client, replica):
             yield one
-    finally:
-        await client.close()
 
 
 def _members(one: Replayed) -> dict[str, Any]:

@@ -4,7 +4,6 @@ root → first or prepare → sign, each operator alone → assemble → publish
 """
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,14 +14,22 @@ from msgspec import ValidationError, convert, to_builtins
 
 from tocsin_issuer.cli.admin import DEFAULT_FILE, AdminClient, AdminFile, read_access
 from tocsin_issuer.cli.duration import seconds
+from tocsin_issuer.cli.files import read_text, write_new
 from tocsin_issuer.cli.output import time_text
 from tocsin_issuer.cli.secret_text import secret_bytes
 from tocsin_issuer.core.keyset_changes import changes
 from tocsin_issuer.keys import ceremony, draft, root_file
 from tocsin_issuer.keys.draft import KeysetDraft
 from tocsin_issuer.keys.draft_request import MAX_ROTATIONS, DraftRequest, NewRoots
+from tocsin_issuer.keys.root_signatures import (
+    RootSignature,
+    read_document,
+    read_signature,
+    to_text,
+)
 from tocsin_issuer.keys.signer import generate
 from tocsin_schemas.errors import ConfigurationError
+from tocsin_schemas.jws import Signer
 from tocsin_schemas.keyset import Policy, PublicJwk, RootSet
 
 app = typer.Typer(
@@ -40,6 +47,10 @@ Rotations = Annotated[
     int, typer.Option(min=1, max=MAX_ROTATIONS, help="Token keys after the active one.")
 ]
 Every = Annotated[str, typer.Option(help="How long each token key signs: 30d, 12h …")]
+RootFile = Annotated[Path, typer.Option("--root", help="Your root's file.")]
+PartFile = Annotated[Path | None, typer.Option("--out", help="A new file.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+Signatures = Annotated[list[Path], typer.Argument(help="The operators' signatures.")]
 SecretFile = Annotated[
     Path | None, typer.Option(help="Holds the passphrase or key; else it is asked for.")
 ]
@@ -54,8 +65,8 @@ def root(
     """Make a root key. FILE stays with its operator, FILE.pub goes to the ceremony."""
     secret = secret_bytes(secret_file, "Passphrase of the root", confirm=True)
     made = generate(alg)
-    _write_new(out, root_file.seal(made, secret))
-    _write_new(out.with_name(out.name + ".pub"), json.dumps(dict(made.public.jwk)) + "\n")
+    write_new(out, root_file.seal(made, secret))
+    write_new(out.with_name(out.name + ".pub"), json.dumps(dict(made.public.jwk)) + "\n")
     print(f"root {made.kid} in {out}; its public half in {out}.pub")
 
 
@@ -88,7 +99,7 @@ def first(
             rotate_every_s=seconds(every),
         ),
     )
-    _write_new(out, draft.to_text(made))
+    write_new(out, to_text(made))
     _show(made)
 
 
@@ -127,46 +138,41 @@ def prepare(
     _checked(wanted)
     answer = AdminClient(read_access(admin_file)).call("POST", "/admin/keys/drafts", wanted)
     made = draft.read_draft(json.dumps(answer.members))
-    _write_new(out, draft.to_text(made))
+    write_new(out, to_text(made))
     _show(made)
 
 
 @app.command()
 def show(file: Draft = Path("draft.json")) -> None:
     """Show what a draft changes against the newest keyset."""
-    _show(draft.read_draft(_read(file)))
+    _show(draft.read_draft(read_text(file)))
 
 
 @app.command()
 def sign(
     file: Draft = Path("draft.json"),
-    root: Annotated[Path, typer.Option(help="Your root's file.")] = Path("root"),
-    out: Annotated[Path | None, typer.Option(help="A new file.")] = None,
+    root: RootFile = Path("root"),
+    out: PartFile = None,
     secret_file: SecretFile = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Look at a draft and sign it. Needs no network."""
-    read = draft.read_draft(_read(file))
+    read = draft.read_draft(read_text(file))
     _show(read)
-    if not yes:
-        typer.confirm("Sign this?", abort=True)
-    signer = root_file.read(root, secret_bytes(secret_file, "Passphrase of the root"))
-    part = draft.sign(read, signer)
-    target = out or file.with_name(f"{file.stem}.{signer.kid[:8]}.sig.json")
-    _write_new(target, draft.to_text(part))
-    print(f"signed by {signer.kid} in {target}")
+    signer = confirmed_root(root, secret_file, yes)
+    write_part(draft.sign(read, signer), signer, file, out)
 
 
 @app.command()
 def assemble(
     file: Draft,
-    signatures: Annotated[list[Path], typer.Argument(help="The operators' signatures.")],
+    signatures: Signatures,
     out: Out = Path("keyset.json"),
 ) -> None:
     """Put the signatures together, and check the whole as every agent will."""
-    read = draft.read_draft(_read(file))
-    document = draft.assemble(read, [draft.read_signature(_read(path)) for path in signatures])
-    _write_new(out, draft.to_text(document))
+    read = draft.read_draft(read_text(file))
+    document = draft.assemble(read, [read_signature(read_text(path)) for path in signatures])
+    write_new(out, to_text(document))
     print(f"keyset {read.keyset.version}, signed by {len(document.signatures)} roots, in {out}")
 
 
@@ -179,7 +185,7 @@ def publish(
     admin_file: AdminFile = DEFAULT_FILE,
 ) -> None:
     """Publish an assembled keyset."""
-    document = draft.read_keyset(_read(file))
+    document = read_document(read_text(file))
     if folder is not None:
         keyset = ceremony.install(folder, document)
         print(f"keyset {keyset.version} of {keyset.iss} in {folder}; pin in the services' files:")
@@ -189,6 +195,20 @@ def publish(
     body: dict[str, Any] = to_builtins(document)
     answer = AdminClient(read_access(admin_file)).call("POST", "/admin/keys/keysets", body)
     print(json.dumps(answer.members))
+
+
+def confirmed_root(root: Path, secret_file: Path | None, yes: bool) -> Signer:
+    """The operator's root, once they have said that what was shown is to be signed."""
+    if not yes:
+        typer.confirm("Sign this?", abort=True)
+    return root_file.read(root, secret_bytes(secret_file, "Passphrase of the root"))
+
+
+def write_part(part: RootSignature, signer: Signer, draft_file: Path, out: Path | None) -> None:
+    """The operator's part, beside the draft unless ``out`` says where."""
+    target = out or draft_file.with_name(f"{draft_file.stem}.{signer.kid[:8]}.sig.json")
+    write_new(target, to_text(part))
+    print(f"signed by {signer.kid} in {target}")
 
 
 def _show(read: KeysetDraft) -> None:
@@ -206,7 +226,7 @@ def _checked(wanted: dict[str, Any]) -> DraftRequest:
 
 def _public(path: Path) -> PublicJwk:
     try:
-        return convert(_json(_read(path), str(path)), PublicJwk)
+        return convert(_json(read_text(path), str(path)), PublicJwk)
     except ValidationError:
         raise ConfigurationError("root_malformed", f"{path}: not a public key") from None
 
@@ -216,22 +236,3 @@ def _json(text: str, what: str) -> Any:
         return msgspec.json.decode(text)
     except msgspec.DecodeError:
         raise ConfigurationError("usage", f"{what} is not JSON") from None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        raise ConfigurationError("file_missing", f"{path}: cannot read it") from None
-
-
-def _write_new(path: Path, text: str) -> None:
-    """Nothing is ever overwritten, and nothing readable by others."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        raise ConfigurationError("file_exists", f"{path} is there already") from None
-    except OSError as error:
-        raise ConfigurationError("file_unwritable", f"{path}: {error.strerror}") from None
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)

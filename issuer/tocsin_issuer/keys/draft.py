@@ -7,19 +7,24 @@ operator signs the same bytes, on a machine of their own.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from hashlib import sha256
 from typing import Any, TypeVar
 
-import msgspec
-from msgspec import Struct, ValidationError, convert, structs, to_builtins
+from msgspec import Struct, ValidationError, convert
 
+from tocsin_issuer.keys.root_signatures import (
+    RootSignature,
+    check_each,
+    digest_of,
+    members_of,
+    put_together,
+)
 from tocsin_revocation_bus.core.trust import PinnedRoots, Trust
-from tocsin_schemas import base64url, jwk, jws, signed_document, strict_json
+from tocsin_schemas import jwk, signed_document, strict_json
 from tocsin_schemas import keyset as keysets
-from tocsin_schemas.errors import DocumentRejected, EncodingRejected, JwsRejected, KeyRejected
+from tocsin_schemas.errors import DocumentRejected, EncodingRejected, KeyRejected
 from tocsin_schemas.jws import Signer
 from tocsin_schemas.keyset import KEYSET_TYP, MAX_KEYSET_LIFE_S, Keyset, Policy
-from tocsin_schemas.signed_document import DetachedSignature, SignedDocument
+from tocsin_schemas.signed_document import SignedDocument
 
 _Part = TypeVar("_Part")
 
@@ -40,19 +45,7 @@ class KeysetDraft(Struct, frozen=True, forbid_unknown_fields=True):
 
     def digest(self) -> str:
         """SHA-256 of what is signed, base64url."""
-        return base64url.encode(sha256(strict_json.dumps(to_builtins(self.keyset))).digest())
-
-
-class RootSignature(Struct, frozen=True, forbid_unknown_fields=True):
-    """One operator's part: ``draft`` is the digest of what was signed."""
-
-    draft: str
-    signature: DetachedSignature
-
-
-def to_text(part: KeysetDraft | RootSignature | SignedDocument) -> str:
-    """As it stands in a file."""
-    return msgspec.json.format(msgspec.json.encode(part), indent=2).decode() + "\n"
+        return digest_of(self.keyset)
 
 
 def read_draft(text: str | bytes) -> KeysetDraft:
@@ -62,23 +55,13 @@ def read_draft(text: str | bytes) -> KeysetDraft:
         DocumentRejected: ``policy_out_of_caps``, ``keyset_version``, ``document_malformed``, or as
             :func:`check_content`.
     """
-    members = _members(text)
+    members = members_of(text)
     draft = _convert(members, KeysetDraft, members.get("keyset"))
     check_content(draft.keyset)
     before = draft.before()
     if before is not None:
         check_follows(before, draft.keyset)
     return draft
-
-
-def read_signature(text: str | bytes) -> RootSignature:
-    """Read one operator's part. Raises DocumentRejected ``document_malformed``."""
-    return _convert(_members(text), RootSignature)
-
-
-def read_keyset(text: str | bytes) -> SignedDocument:
-    """Read an assembled keyset. Raises DocumentRejected ``document_malformed``."""
-    return _convert(_members(text), SignedDocument)
 
 
 def sign(draft: KeysetDraft, root: Signer) -> RootSignature:
@@ -98,11 +81,7 @@ def assemble(draft: KeysetDraft, signatures: Iterable[RootSignature]) -> SignedD
     Raises:
         DocumentRejected: ``other_draft``, and as :func:`check_signed`.
     """
-    parts = list(signatures)
-    if any(part.draft != draft.digest() for part in parts):
-        raise DocumentRejected("other_draft", "a signature is for another draft")
-    unsigned = keysets.sign(draft.keyset, [])
-    document = structs.replace(unsigned, signatures=tuple(part.signature for part in parts))
+    document = put_together(keysets.sign(draft.keyset, []), draft.digest(), signatures)
     check_signed(None if draft.replaces is None else trust_in(draft.replaces), document)
     return document
 
@@ -124,21 +103,7 @@ def check_signed(current: Trust | None, document: SignedDocument) -> Keyset:
     before = None if current is None else current.keyset
     if before is not None:
         check_follows(before, keyset)
-    roots = roots_of(before, keyset)
-    seen: set[str] = set()
-    for one in document.signatures:
-        try:
-            kid = jws.parse_header(one.protected).kid
-        except JwsRejected:
-            raise DocumentRejected("signature_bad", "a signature has no good header") from None
-        if kid not in roots:
-            raise DocumentRejected("root_unknown", "a signature is by no root of either keyset")
-        if kid in seen:
-            raise DocumentRejected("root_twice", "one root has signed twice")
-        seen.add(kid)
-        alone = structs.replace(document, signatures=(one,))
-        if not signed_document.signers_of(alone, roots, KEYSET_TYP):
-            raise DocumentRejected("signature_bad", "a signature is not over this keyset")
+    check_each(document, roots_of(before, keyset), KEYSET_TYP)
     if current is None:
         current = Trust(keyset.iss, _pins(keyset))
     current.accept(document)
@@ -196,13 +161,6 @@ def roots_of(before: Keyset | None, after: Keyset) -> dict[str, Any]:
 
 def _pins(keyset: Keyset) -> PinnedRoots:
     return PinnedRoots(frozenset(keyset.roots.public_keys()), keyset.roots.threshold)
-
-
-def _members(text: str | bytes) -> dict[str, Any]:
-    try:
-        return strict_json.loads_object(text.encode() if isinstance(text, str) else text)
-    except (EncodingRejected, UnicodeEncodeError):
-        raise DocumentRejected("document_malformed", "not one strict JSON object") from None
 
 
 def _convert(members: object, kind: type[_Part], keyset: object = None) -> _Part:

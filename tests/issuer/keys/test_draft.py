@@ -14,7 +14,7 @@ from tests.support.keys import signer
 from tests.support.ledger import DAY, make_keyset, root_set
 from tests.support.weak_keys import rsa_jwk
 from tocsin_issuer.core.keyset_changes import changes
-from tocsin_issuer.keys import draft
+from tocsin_issuer.keys import draft, root_signatures
 from tocsin_issuer.keys.draft import KeysetDraft
 from tocsin_issuer.keys.signer import PrivateKeySigner
 from tocsin_schemas import keyset as keysets
@@ -35,9 +35,14 @@ def drafted(version: int = 5, **changes: Any) -> KeysetDraft:
 def held(one: KeysetDraft, by: Sequence[PrivateKeySigner]) -> str:
     """The whole ceremony; returns ``published`` or the code."""
     try:
-        read = draft.read_draft(draft.to_text(one))
-        parts = [draft.read_signature(draft.to_text(draft.sign(read, root))) for root in by]
-        document = draft.read_keyset(draft.to_text(draft.assemble(read, parts)))
+        read = draft.read_draft(root_signatures.to_text(one))
+        parts = [
+            root_signatures.read_signature(root_signatures.to_text(draft.sign(read, root)))
+            for root in by
+        ]
+        document = root_signatures.read_document(
+            root_signatures.to_text(draft.assemble(read, parts))
+        )
         assert draft.check_signed(draft.trust_in(CURRENT), document) == one.keyset
     except DocumentRejected as rejected:
         return rejected.code
@@ -105,7 +110,7 @@ def test_a_root_whose_modulus_is_prime() -> None:
     ],
 )
 def test_a_draft_that_somebody_has_spoilt(change: Any) -> None:
-    members = json.loads(draft.to_text(drafted()))
+    members = json.loads(root_signatures.to_text(drafted()))
     change(members)
     with pytest.raises(DocumentRejected):
         draft.read_draft(json.dumps(members))
