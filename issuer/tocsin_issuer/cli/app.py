@@ -5,7 +5,19 @@ import sys
 
 import typer
 
-from tocsin_issuer.cli import audit, demo, doctor, issuer, issuers, keys, revoke, sidecar, token, up
+from tocsin_issuer.cli import (
+    audit,
+    demo,
+    doctor,
+    issuer,
+    issuers,
+    keys,
+    ledger,
+    revoke,
+    sidecar,
+    token,
+    up,
+)
 from tocsin_schemas.errors import TocsinError
 
 app = typer.Typer(
@@ -23,6 +35,7 @@ app.command("sidecar")(sidecar.sidecar)
 app.add_typer(issuer.app, name="issuer")
 app.add_typer(issuers.app, name="issuers")
 app.add_typer(keys.app, name="keys")
+app.add_typer(ledger.app, name="ledger")
 app.add_typer(audit.app, name="audit")
 app.add_typer(token.app, name="token")
 

@@ -134,16 +134,17 @@ class Sequencer:
             ours = max(ours, flying.parsed.identity)  # we may hear of it before its PubAck
         return ((0, 0) if head is None else (head.term, head.n)) > ours
 
-    def take_over(self, last_seq: int, checkpoint_n: int) -> bool:
+    def take_over(self, last_seq: int, checkpoint_n: int, *, opens_term: bool = False) -> bool:
         """Become active at the stream's end, which the replica has read up to.
 
         Returns False while the replica is behind a heartbeat, or halted: then there is nothing to
-        continue. The caller brings the stream up to the checkpoint from the journal before the
-        first heartbeat.
+        continue, unless the next record opens a term on its head. The caller brings the stream up
+        to the checkpoint from the journal before the first heartbeat.
         """
-        head = self._replica.head
+        head, replica = self._replica.head, self._replica
         head_n = 0 if head is None else head.n
-        if self._replica.halted is not None or (self._replica.behind and head_n >= checkpoint_n):
+        stuck = replica.halted is not None or (replica.behind and head_n >= checkpoint_n)
+        if stuck and not opens_term:
             return False
         self.role = Role.ACTIVE
         self._led_to = (0, 0) if head is None else (head.term, head.n)
@@ -165,6 +166,7 @@ class Sequencer:
         wall: float,
         *,
         after: Record | None = None,
+        opens_term: bool = False,
     ) -> str:
         """Sign the next record, to be journaled before it is appended; ``after`` is the one before
         it where that is still on its way.
@@ -177,7 +179,7 @@ class Sequencer:
             iss=self._issuer,
             iat=iat,
             txn=txn,
-            term=1 if head is None else head.term,
+            term=1 if head is None else head.term + opens_term,
             n=1 if head is None else head.n + 1,
             prev=record.GENESIS_PREV if head is None else head.hash,
             carried=carried,

@@ -14,6 +14,7 @@ from tocsin_issuer.data_dir import DataDir
 from tocsin_issuer.keys import draft
 from tocsin_issuer.keys.draft import KeysetDraft
 from tocsin_issuer.keys.key_store import KeyStore, key_encryption_key, next_key_encryption_key
+from tocsin_issuer.keys.root_signatures import to_text
 from tocsin_issuer.keys.signer import PrivateKeySigner, generate
 from tocsin_schemas import keyset as keysets
 from tocsin_schemas.claims import EXP_LEEWAY_S
@@ -25,6 +26,8 @@ from tocsin_schemas.signed_document import SignedDocument
 
 KEYSET_NAME = "keyset.json"
 FIRST_NAME = "first-keyset.json"
+TERM_NAME = "term.json"
+_MAX_TERM_BYTES = 64 * 1024
 LEDGER_ALG = "RS256"  # a thousand agents verify each record, and RSA verifies fastest
 
 
@@ -99,6 +102,16 @@ class IssuerFolder:
             self.root.write_private(FIRST_NAME, self.root.read_private(KEYSET_NAME) or text)
         self.root.write_private(KEYSET_NAME, text)
 
+    def opened_term(self) -> bytes | None:
+        """The root-signed statement that an operator has left here, as it stands in the file."""
+        try:
+            with (self.root.path / TERM_NAME).open("rb") as file:
+                return file.read(_MAX_TERM_BYTES)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ConfigurationError("file_unreadable", f"{TERM_NAME}: {error.strerror}") from None
+
     def root_signers(self) -> list[Signer]:
         """The roots at hand; none in production, where they are kept offline."""
         return [self.roots.load(kid) for kid in self.roots.kids()]
@@ -114,6 +127,31 @@ class IssuerFolder:
             if key.use == "ledger" and key.kid in held:
                 return self.keys.load(key.kid)
         raise ConfigurationError("key_missing", f"{self.keys.path}: the ledger key is missing")
+
+
+def keep_opened_term(path: Path, document: SignedDocument) -> None:
+    """Leave a statement with an issuer, running or not: it opens the term as soon as it can.
+
+    Raises:
+        ConfigurationError: ``not_initialised`` or ``file_unwritable``.
+    """
+    if not (path / KEYSET_NAME).exists():
+        raise ConfigurationError("not_initialised", f"{path}: not an issuer's data directory")
+    try:
+        DataDir(path).write_private(TERM_NAME, to_text(document))
+    except OSError as error:
+        raise ConfigurationError("file_unwritable", f"{path}: {error.strerror}") from None
+
+
+def roots_at_hand(path: Path) -> list[Signer]:
+    """The roots in an issuer's folder, running or not; none in production.
+
+    Raises:
+        ConfigurationError: ``kek_missing``, ``kek_weak``, or ``key_unreadable``.
+    """
+    kek = key_encryption_key(DataDir(path))
+    roots = KeyStore(DataDir(path / "roots"), kek, next_key_encryption_key(DataDir(path)))
+    return [roots.load(kid) for kid in roots.kids()]
 
 
 def issuer_of(path: Path) -> str:

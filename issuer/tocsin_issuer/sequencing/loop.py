@@ -15,6 +15,7 @@ from tocsin_issuer.core.sequencer import Sequencer, may_take_over
 from tocsin_issuer.sequencing.appender import Appender, SteppedDown
 from tocsin_issuer.sequencing.commit_meter import CommitMeter
 from tocsin_issuer.sequencing.committing import Committing
+from tocsin_issuer.sequencing.opening import Opening
 from tocsin_issuer.sequencing.restoring import Restoring
 from tocsin_issuer.sequencing.silence import Silence
 from tocsin_issuer.sequencing.unread import holds_unread
@@ -51,6 +52,7 @@ class SequencerLoop:
         outbox: Outbox,
         journal: Journal,
         restoring: Restoring,
+        opening: Opening,
         policy: Policy,
         genesis: Sequence[Event],
         event_id: Callable[[], str],
@@ -70,6 +72,7 @@ class SequencerLoop:
             journal=journal,
         )
         self._restoring = restoring
+        self._opening = opening
         self._genesis_policy = policy
         self._genesis = genesis
         self._event_id = event_id
@@ -142,17 +145,21 @@ class SequencerLoop:
         await self._follower.read_now()
         if await holds_unread(self._client, self._follower.next_seq, last_seq):
             return False
-        if not self._silent():
+        opened = self._opening.waiting()
+        if opened is None and not self._silent():
             return False
         checkpoint = await self._journal.checkpoint()
         checkpoint_n = 0 if checkpoint is None else checkpoint.n
         async with self._committing.turn:
             self._may_beat = False  # no heartbeat before the stream has reached the journal
             self._beaten_at = lease_clock()
-            if not self._sequencer.take_over(last_seq, checkpoint_n):
+            opens_term = opened is not None
+            if not self._sequencer.take_over(last_seq, checkpoint_n, opens_term=opens_term):
                 return False
         try:
             await self._restore()
+            if opened is not None:
+                await self._opening.journal(opened)
             await self._finish_what_was_begun(last_seq, checkpoint_n)
             if self._replica.head is None:
                 await self._committing.commit((), self._genesis)
@@ -230,6 +237,9 @@ class SequencerLoop:
             await self._restore()
             if await self._committing.commit_waiting():
                 continue
+            if self._opening.waiting() is not None:
+                await self._committing.step_down()  # to take over again, in the new term
+                return
             if self._sequencer.tick_due(wall_clock()):
                 await self._committing.commit((), [self._tick()])
             else:

@@ -18,6 +18,7 @@ from tocsin_issuer.keys import draft
 from tocsin_issuer.keys.ceremony import IssuerFolder
 from tocsin_issuer.keys.ledger_key import LedgerKey
 from tocsin_issuer.sequencing.loop import SequencerLoop
+from tocsin_issuer.sequencing.opening import Opening
 from tocsin_issuer.sequencing.restoring import Restoring
 from tocsin_issuer.service.background import Background
 from tocsin_issuer.store.event_text import new_event_id
@@ -102,7 +103,7 @@ async def join_ledger(
     closing.push_async_callback(client.close)
     await follower.start()
     closing.push_async_callback(follower.stop)
-    clock_id = secrets.token_urlsafe(16)
+    journal, clock_id = Journal(redis), secrets.token_urlsafe(16)
     sequencer = Sequencer(keyset.iss, signer, replica, clock_id)
     broker = create_broker(bus)
     add_clock_sync(
@@ -121,8 +122,15 @@ async def join_ledger(
         follower=follower,
         client=client,
         outbox=outbox,
-        journal=Journal(redis),
+        journal=journal,
         restoring=Restoring(redis, client, outbox, lambda: Replica(keyset.iss, pinned)),
+        opening=Opening(
+            sequencer=sequencer,
+            replica=replica,
+            journal=journal,
+            kept=folder.opened_term,
+            event_id=new_event_id,
+        ),
         policy=keyset.policy,
         genesis=[
             KeysetPublished(id=new_event_id(), reason="genesis", initiator="admin", keyset=document)

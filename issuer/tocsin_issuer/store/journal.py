@@ -5,7 +5,7 @@ record n one is journaled, and the other learns what stands there. After a NATS 
 bytes are appended again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -48,6 +48,7 @@ class Journal:
         self._redis = redis
         self._append = scripts.load(redis, "journal_append")
         self._newest = scripts.load(redis, "journal_newest")
+        self._reopen = scripts.load(redis, "journal_reopen")
         self._settle = scripts.load(redis, "settle")
 
     async def append(self, n: int, text: str, outbox_ids: Sequence[str]) -> JournalEntry:
@@ -68,6 +69,26 @@ class Journal:
                 return JournalEntry(n, standing, tuple(orjson.loads(its_ids)))
             case _:
                 raise LedgerRejected(f"journal_{answer[0]}")
+
+    async def reopen(
+        self, n: int, text: str, given_up: Sequence[JournalEntry], again: Mapping[int, str]
+    ) -> bool:
+        """Keep record n, which opens a term, in place of all that stand there and after it.
+
+        ``given_up`` are those, as they were read; of each, by its number, ``again`` is the text of
+        an outbox entry with what it carried. What has been settled, and so is in the outbox no
+        more, is put back there in the same step. Returns False where others stand there by now.
+        """
+        ids = {entry.n: entry.outbox_ids for entry in given_up}
+        pairs = [part for n, text in again.items() for part in ((*ids[n], "")[0], text)]
+        standing = given_up[0].text if given_up else ""
+        newest = given_up[-1].n if given_up else n - 1
+        return bool(
+            await self._reopen(
+                keys=[names.JOURNAL, names.JOURNAL_BYTES, names.OUTBOX, names.JOURNAL_DRAFT],
+                args=[n, text, newest, standing, *pairs],
+            )
+        )
 
     async def newest(self) -> int:
         """The number of the newest record that it keeps; 0 where it is empty."""

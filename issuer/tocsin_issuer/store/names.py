@@ -14,6 +14,7 @@ REJECTED: Final = _PREFIX + "outbox-rejected"
 
 JOURNAL: Final = _PREFIX + "journal"
 JOURNAL_BYTES: Final = _PREFIX + "journal-bytes"
+JOURNAL_DRAFT: Final = _PREFIX + "journal-draft"
 CHECKPOINT: Final = _PREFIX + "checkpoint"
 
 AUDIT_LOG: Final = _PREFIX + "audit-log:"

@@ -6,12 +6,14 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from tests.issuer.store.helpers import events_in
 from tests.issuer.store.test_outbox import revoked
+from tocsin_issuer.store import event_text, names
 from tocsin_issuer.store import journal as journal_module
-from tocsin_issuer.store import names
 from tocsin_issuer.store.journal import Checkpoint, Journal, JournalEntry
 from tocsin_issuer.store.outbox import Outbox
 from tocsin_schemas.errors import LedgerRejected
+from tocsin_schemas.events import TokensRevoked
 
 
 @pytest.fixture
@@ -131,3 +133,53 @@ async def test_a_full_server_can_still_be_settled(
         await redis.config_set("maxmemory", 0)
     assert await outbox.read(10) == []
     assert await journal.checkpoint() == Checkpoint(1, 1, "h", 1)
+
+
+async def test_a_new_term_takes_the_place_of_the_old_records(
+    journal: Journal, redis: Redis, outbox: Outbox
+) -> None:
+    """What was settled comes back into the outbox, what waits there is not doubled."""
+    waiting = await outbox.add([revoked("waits")])
+    entries = [
+        await journal.append(n, f"old {n}", ids)
+        for n, ids in ((1, ["1-1"]), (2, ["1-2"]), (3, [waiting]), (4, []))
+    ]
+    given_up = entries[1:]
+    again = {n: event_text.encode([revoked(f"of {n}")]) for n in (2, 3, 4)}
+    assert await journal.reopen(2, "new", given_up, again)
+    assert [(entry.n, entry.text) for entry in await journal.after(0)] == [(1, "old 1"), (2, "new")]
+    assert await journal.newest() == 2
+    left = [event for event in await events_in(outbox) if isinstance(event, TokensRevoked)]
+    assert [event.tokens[0].jti for event in left] == ["waits", "of 2", "of 4"]
+    kept = await redis.get(names.JOURNAL_BYTES)
+    assert kept == str(len("old 1") + len("new"))
+    assert (await journal.append(3, "goes on", [])).text == "goes on"
+    assert [entry.n for entry in await journal.after(0)] == [1, 2, 3]
+
+
+async def test_a_new_term_at_the_journals_end(journal: Journal) -> None:
+    await journal.append(1, "old", [])
+    assert await journal.reopen(2, "new", [], {})
+    assert [entry.text for entry in await journal.after(0)] == ["old", "new"]
+
+
+@pytest.mark.parametrize("known", [0, 1, 3])
+async def test_a_journal_that_has_moved_takes_no_new_term(
+    journal: Journal, outbox: Outbox, known: int
+) -> None:
+    for n in range(1, 4):
+        await journal.append(n, f"old {n}", [])
+    before = await journal.after(0)
+    given_up = [JournalEntry(2, "another", ()), JournalEntry(3, "old 3", ())]
+    again = {2: event_text.encode([revoked("x")])} if known > 1 else {}
+    assert not await journal.reopen(2, "new", given_up[: known - 1 if known else 0], again)
+    assert await journal.after(0) == before
+    assert await outbox.length() == 0
+
+
+async def test_of_two_that_open_a_term_one_is_journaled(journal: Journal) -> None:
+    await journal.append(1, "old 1", [])
+    given_up = [await journal.append(2, "old 2", [])]
+    answers = [await journal.reopen(2, text, given_up, {}) for text in ("one", "two")]
+    assert answers == [True, False]
+    assert [entry.text for entry in await journal.after(1)] == ["one"]
