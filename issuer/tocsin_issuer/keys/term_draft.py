@@ -18,6 +18,7 @@ from tocsin_issuer.keys.root_signatures import (
     members_of,
     put_together,
 )
+from tocsin_revocation_bus.core.chain import Head
 from tocsin_revocation_bus.core.replica import Replica
 from tocsin_revocation_bus.core.trust import Trust
 from tocsin_schemas import term
@@ -57,11 +58,7 @@ def on_head(replica: Replica, at: int | None = None) -> TermDraft:
         LedgerRejected: ``no_ledger``, ``root_mismatch`` (not the pinned roots' ledger), or of
             ``at``, ``base_unknown`` or ``base_superseded``.
     """
-    head, document = replica.head, replica.trust.document
-    if head is None or document is None:
-        raise LedgerRejected("no_ledger", "the stream holds no good record: no term can be opened")
-    if not replica.trust.anchored:
-        raise LedgerRejected("root_mismatch", "the ledger is not of the pinned roots")
+    head, document = _head_of(replica)
     _check_place(head.n, head.n if at is None else at)
     statement = TermStatement(
         iss=replica.trust.issuer,
@@ -131,12 +128,10 @@ def check_offered(replica: Replica, document: SignedDocument) -> TermStatement:
 
     Raises:
         DocumentRejected: as :func:`check_signed`.
-        LedgerRejected: ``no_ledger``, ``term_not_next``, ``base_unknown``, ``base_superseded``,
-            ``base_not_in_chain`` or ``state_hash``.
+        LedgerRejected: ``no_ledger``, ``root_mismatch``, ``term_not_next``, ``base_unknown``,
+            ``base_superseded``, ``base_not_in_chain`` or ``state_hash``.
     """
-    head = replica.head
-    if head is None:
-        raise LedgerRejected("no_ledger", "the stream holds no good record")
+    head, _ = _head_of(replica)
     said = check_signed(replica.trust, document)
     _check_number(said)
     if said.base_term != head.term:
@@ -147,6 +142,16 @@ def check_offered(replica: Replica, document: SignedDocument) -> TermStatement:
     if said.state_hash != replica.state.hash():
         raise LedgerRejected("state_hash", "the ledger amounts to another state at the base")
     return said
+
+
+def _head_of(replica: Replica) -> tuple[Head, SignedDocument]:
+    """The last good record, and the keyset in force there."""
+    head, trust = replica.head, replica.trust
+    if head is None or trust.document is None:
+        raise LedgerRejected("no_ledger", "the stream holds no good record: no term can be opened")
+    if not trust.anchored:
+        raise LedgerRejected("root_mismatch", "the ledger is not of the pinned roots")
+    return head, trust.document
 
 
 def _check_number(said: TermStatement) -> None:

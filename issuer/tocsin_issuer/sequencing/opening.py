@@ -12,8 +12,7 @@ from tocsin_issuer.core.sequencer import Sequencer
 from tocsin_issuer.sequencing.appender import SteppedDown
 from tocsin_issuer.store import event_text
 from tocsin_issuer.store.journal import Journal, JournalEntry
-from tocsin_revocation_bus.clocks import wall_clock
-from tocsin_revocation_bus.core.replica import Replica, opens_term
+from tocsin_revocation_bus.core.replica import Replica
 from tocsin_schemas import record, term
 from tocsin_schemas.errors import ConfigurationError, DocumentRejected, LedgerRejected
 from tocsin_schemas.events import RevocationSettled, TermOpened, Tick
@@ -24,7 +23,9 @@ _log = logging.getLogger("tocsin.sequencer")
 
 
 class Opening:
-    """For a candidate. ``kept`` returns what an operator has left with the issuer, or None."""
+    """For a candidate. ``kept`` returns what an operator has left with the issuer, or None;
+    ``wall_clock`` is in seconds of UTC.
+    """
 
     def __init__(
         self,
@@ -34,12 +35,14 @@ class Opening:
         journal: Journal,
         kept: Callable[[], bytes | None],
         event_id: Callable[[], str],
+        wall_clock: Callable[[], float],
     ) -> None:
         self._sequencer = sequencer
         self._replica = replica
         self._journal = journal
         self._kept = kept
         self._event_id = event_id
+        self._wall_clock = wall_clock
         self._refused: bytes | None = None
 
     def waiting(self) -> SignedDocument | None:
@@ -79,16 +82,19 @@ class Opening:
         """Journal the record that opens the term, in place of what stood there of the old term. The
         revocations that this had brought wait in the outbox again.
 
+        A record that can come next stays: it may be on its way already. It is one that opens the
+        term, journaled before a crash or by another candidate, or then there is nothing to give up.
+
         Raises:
             SteppedDown: somebody else has journaled meanwhile.
             LedgerRejected, DocumentRejected: an agent would refuse the record.
         """
-        head, wall = self._replica.head, wall_clock()
+        head, wall = self._replica.head, self._wall_clock()
         if head is None:
             raise SteppedDown("no_head")
         given_up = await self._journal.after(head.n)
-        if given_up and self._opens(given_up[0], wall):
-            return  # before a crash, by us or by another candidate
+        if given_up and self._follows(given_up[0], wall):
+            return
         event = TermOpened(
             id=self._event_id(), reason="ceremony", initiator="admin", statement=statement
         )
@@ -98,11 +104,12 @@ class Opening:
             raise SteppedDown("overtaken")
         _log.warning("term %d opens after record %d.%d", head.term + 1, head.term, head.n)
 
-    def _opens(self, entry: JournalEntry, wall: float) -> bool:
+    def _follows(self, entry: JournalEntry, wall: float) -> bool:
         try:
-            return opens_term(self._replica.check_next(entry.text, wall))
+            self._replica.check_next(entry.text, wall)
         except (LedgerRejected, DocumentRejected):
             return False
+        return True
 
 
 def _again(given_up: Sequence[JournalEntry]) -> dict[int, str]:

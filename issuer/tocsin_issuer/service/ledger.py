@@ -130,6 +130,7 @@ async def join_ledger(
             journal=journal,
             kept=folder.opened_term,
             event_id=new_event_id,
+            wall_clock=wall_clock,
         ),
         policy=keyset.policy,
         genesis=[
