@@ -373,8 +373,8 @@ class Replica:
         opened = self._opened_term(few)
         check_link(head, parsed, opened)
         if opened is not None:
-            self._check_state(opened)
-        if any(self._names_another(beat, parsed) for beat in self._heartbeats.values()):
+            self._check_state(opened)  # and no heartbeat speaks against what the roots have said
+        elif any(self._names_another(beat, parsed) for beat in self._heartbeats.values()):
             raise LedgerHalted("fork", "a heartbeat named another record at this place")
         if parsed.iat > wall + MAX_AHEAD_S:
             raise LedgerRejected("clock_ahead", "the record is ahead of this machine's clock")

@@ -93,6 +93,18 @@ def test_one_that_reads_it_all_goes_on_too() -> None:
     assert replica.state.hash() == ledger.replica().state.hash()
 
 
+@pytest.mark.parametrize("halted", [False, True])
+def test_no_heartbeat_speaks_against_the_roots(halted: bool) -> None:
+    """Whoever has the ledger key knows which place the record will have."""
+    ledger = ledger_of_three()
+    replica = ledger.live_replica()
+    assert beat(replica, ledger.beat(term=2, head_n=4, head_hash=HASH)) is Outcome.BEHIND
+    if halted:
+        assert apply(replica, ledger.draft(prev=HASH)) is Outcome.HALTED
+    assert apply(replica, ledger.append(opening(ledger), term=2)) is Outcome.APPLIED
+    assert replica.halted is None
+
+
 def test_two_records_of_the_new_term_are_a_fork() -> None:
     ledger, replica = halted_by(HALTS["a wrong prev"][0])
     apply(replica, ledger.append(opening(ledger), term=2))
