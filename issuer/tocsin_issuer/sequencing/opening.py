@@ -87,7 +87,8 @@ class Opening:
 
         Raises:
             SteppedDown: somebody else has journaled meanwhile.
-            LedgerRejected, DocumentRejected: an agent would refuse the record.
+            LedgerRejected, DocumentRejected: an agent would refuse the record; or ``clock_ahead``
+                of what stands there, which may be good.
         """
         head, wall = self._replica.head, self._wall_clock()
         if head is None:
@@ -107,7 +108,9 @@ class Opening:
     def _follows(self, entry: JournalEntry, wall: float) -> bool:
         try:
             self._replica.check_next(entry.text, wall)
-        except (LedgerRejected, DocumentRejected):
+        except (LedgerRejected, DocumentRejected) as rejected:
+            if rejected.code == "clock_ahead":
+                raise
             return False
         return True
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from tests.support.clock import LEASE_NOW, NOW
-from tests.support.ledger import LEDGER_KEY, pinned, publish, revoke_token, signed_keyset
+from tests.support.ledger import LEDGER_KEY, ROOT, pinned, publish, revoke_token, signed_keyset
 from tests.support.tokens import ISSUER
 from tocsin_issuer.core.sequencer import Committed, Sequencer
+from tocsin_issuer.keys import term_draft
 from tocsin_revocation_bus.core.replica import Outcome, Replica
-from tocsin_schemas import record
+from tocsin_schemas import record, term
+from tocsin_schemas.events import TermOpened
 
 
 def active() -> tuple[Sequencer, Replica]:
     """One that has appended the first record."""
     replica = Replica(ISSUER, pinned())
-    sequencer = Sequencer(ISSUER, LEDGER_KEY, replica, "clock-of-a-test")
+    sequencer = Sequencer(ISSUER, LEDGER_KEY, replica, "clock-of-the-test")
     assert sequencer.take_over(0, 0)
     append = sequencer.append_record(sequencer.build([publish(signed_keyset())], "test", NOW))
     committed = sequencer.on_ack(1, duplicate=False)
@@ -54,3 +56,34 @@ def test_the_next_record_is_built_upon_the_one_on_its_way() -> None:
     built = record.parse_unverified(text)
     assert (built.n, built.prev) == (append.parsed.n + 1, append.parsed.hash)
     assert built.iat == append.parsed.iat, "never older than the one before it"
+
+
+def test_a_halted_candidate_takes_over_only_to_open_a_term() -> None:
+    """It goes on in it, and its heartbeats are of the new term."""
+    sequencer, replica = active()
+    sequencer.step_down()
+    poison = record.build(
+        iss=ISSUER,
+        iat=NOW,
+        txn="test",
+        term=1,
+        n=2,
+        prev="h" * 43,
+        carried=[revoke_token("a")],
+        signer=LEDGER_KEY,
+    )
+    assert replica.apply_record(poison, LEASE_NOW, NOW) is Outcome.HALTED
+    assert not sequencer.take_over(2, 1)
+    assert not sequencer.active
+    assert sequencer.take_over(2, 1, opens_term=True)
+    statement = term.sign(term_draft.on_head(replica).statement, [ROOT])
+    opened = TermOpened(id="e", reason="test", initiator="admin", statement=statement)
+    append = sequencer.append_record(sequencer.build([opened], "test", NOW, opens_term=True))
+    assert append.subject == "tocsin.ledger.term-opened"
+    sequencer.on_ack(3, duplicate=False)
+    sequencer.apply_committed(append, LEASE_NOW, NOW)
+    assert replica.halted is None
+    assert record.parse_unverified(sequencer.build([revoke_token("b")], "test", NOW)).term == 2
+    beat = sequencer.append_heartbeat(LEASE_NOW, NOW)
+    sequencer.on_ack(4, duplicate=False)
+    assert replica.apply_heartbeat(beat.text, LEASE_NOW, NOW) is Outcome.APPLIED

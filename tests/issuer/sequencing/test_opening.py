@@ -20,9 +20,9 @@ from tocsin_issuer.sequencing.appender import SteppedDown
 from tocsin_issuer.sequencing.opening import Opening
 from tocsin_issuer.store.journal import Journal
 from tocsin_issuer.store.outbox import Outbox
-from tocsin_revocation_bus.core.replica import Replica, opens_term
+from tocsin_revocation_bus.core.replica import MAX_AHEAD_S, Replica, opens_term
 from tocsin_schemas import record, term
-from tocsin_schemas.errors import ConfigurationError
+from tocsin_schemas.errors import ConfigurationError, LedgerRejected
 from tocsin_schemas.events import TokensRevoked
 from tocsin_schemas.signed_document import SignedDocument
 
@@ -104,6 +104,14 @@ async def test_a_record_that_can_come_next_stays(candidate: Candidate) -> None:
     statement = candidate.statement()
     await candidate.has_journaled(text)
     await candidate.opening.journal(statement)
+    assert [entry.text for entry in await candidate.journal.after(2)] == [text]
+
+
+async def test_a_record_that_our_clock_does_not_let_in_stays(candidate: Candidate) -> None:
+    text = candidate.ledger.append(revoke_token("on its way"), iat=NOW + MAX_AHEAD_S + 1)
+    await candidate.has_journaled(text)
+    with pytest.raises(LedgerRejected, match="ahead of this machine's clock"):
+        await candidate.opening.journal(candidate.statement())
     assert [entry.text for entry in await candidate.journal.after(2)] == [text]
 
 
