@@ -66,14 +66,14 @@ async def says(agent: VerifierAgent, reason: str) -> None:
         await asyncio.sleep(0.02)
 
 
-async def times_revoked(stack: Stack) -> Counter[str]:
+async def times_revoked(stack: Stack, terms: int = 2) -> Counter[str]:
     """How often the ledger revokes each session; each event stands there once."""
     async with stack.bus() as client:
         replica, records = await read(client, stack)
     assert replica.halted is None
     events = [event for one in records for event in one.record.events]
     assert max(Counter(event.id for event in events).values()) == 1
-    assert sum(isinstance(event, TermOpened) for event in events) == 1
+    assert sum(isinstance(event, TermOpened) for event in events) == terms - 1
     assert [one.record.n for one in records] == list(range(1, len(records) + 1))
     revoked = [event for event in events if isinstance(event, SessionsRevoked)]
     return Counter(one.sid for event in revoked for one in event.sessions)
@@ -167,6 +167,17 @@ async def test_what_is_refused_changes_nothing(guarded: Stack) -> None:
     assert issuer.log.count("refused: root_mismatch") == 1
     late = ("publish", statement(stack, draft), "--dir", "issuer-a")
     assert await refused(stack, *late) == "base_superseded"
+
+    # Where all is well it does no harm, whether the active one is asked for it or a standby.
+    await stack.issuer("b")
+    for name in ("issuer-a", "issuer-b"):
+        said = await does(stack, "now", "--dir", name, "--yes")
+        assert json.loads(said.splitlines()[-1]) == _OPENED
+    last, last_sid = stack.token()
+    assert (await stack.log_out(issuer, last)).accepted
+    async with stack.agent() as agent:
+        await comes_to(agent, last, "session_revoked")
+    assert (await times_revoked(stack, terms=3))[last_sid] == 1
 
 
 async def test_a_sequencer_that_goes_on_beyond_the_base(stack: Stack) -> None:
