@@ -18,11 +18,15 @@ from tests.support.commands import ask, command, edge
 from tests.support.rejected import rejected
 from tocsin_issuer.bus.app import create_broker
 from tocsin_issuer.bus.commands import RevocationCommands
+from tocsin_issuer.revoking.request import MAX_EXP
+from tocsin_issuer.store import names
+from tocsin_issuer.store.connection import connect as connect_redis
 from tocsin_revocation_bus.core.replica import Replica
 from tocsin_revocation_bus.jetstream.connection import BusAddress
 from tocsin_revocation_bus.jetstream.connection import connect as connect_bus
 from tocsin_revocation_bus.jetstream.replay import replay
 from tocsin_schemas import subjects
+from tocsin_schemas.errors import LedgerHalted
 from tocsin_schemas.events import SubjectRevokedBefore
 from tocsin_schemas.subjects import REVOCATION_COMMANDS
 
@@ -114,6 +118,7 @@ BAD: list[tuple[bytes, str]] = [
     (command(revoke=BY_SUBJECT, more=MARK), "field_invalid"),
     (command(revoke={"by": "token", "token": MARK}), "not_a_token_of_ours"),
     (command(revoke={"by": "token", "jti": MARK, "exp": 2**39}), "exp_too_late"),
+    (command(revoke={"by": "token", "jti": MARK, "exp": MAX_EXP - 1}), "event_malformed"),
     (command(revoke={**BY_SUBJECT, "iss": f"https://{MARK}"}), "unknown_issuer"),
     (command(revoke={**BY_SUBJECT, "dry_run": True}), "dry_run"),
 ]
@@ -137,6 +142,27 @@ async def test_bad_input_gets_one_answer_that_repeats_nothing(
     assert said == [], "but for the id that was named, in the audit log"
     assert token not in caplog.text
     assert await audit_entries(stack, "acts") == []
+
+
+async def test_a_store_that_refuses(stack: Stack, bus: BusClient, token: str) -> None:
+    body = command(revoke=BY_SUBJECT)
+    key = f"{names.COMMAND}{json.loads(body)['id']}:fraud-detection"
+    redis = connect_redis(stack.development.service._settings.redis_url)
+    try:
+        await redis.hset(key, "no", "text")
+        reply = await ask(bus, body, token)
+        assert (reply["status"], reply["code"]) == (503, "store_unavailable")
+        await redis.delete(key)
+        assert (await ask(bus, body, token))["status"] == 200
+    finally:
+        await redis.aclose()
+
+
+async def test_without_a_lease(stack: Stack, bus: BusClient, token: str) -> None:
+    """The issuer's own replica has seen two records of one identity, and believes nothing more."""
+    stack.development.service.replica.halted = LedgerHalted("fork")
+    reply = await ask(bus, command(revoke=BY_SUBJECT), token)
+    assert (reply["status"], reply["code"]) == (503, "agent_stale")
 
 
 async def test_a_command_that_comes_again_is_carried_out_once(

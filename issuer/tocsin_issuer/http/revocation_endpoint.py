@@ -21,7 +21,7 @@ from tocsin_issuer.http.strict_body import read_form
 from tocsin_issuer.store.clients import Client, invalid_client
 from tocsin_issuer.store.outbox import Emission
 from tocsin_issuer.store.refresh_token import RefreshToken
-from tocsin_schemas.errors import AgentStale, RequestRejected, TokenRejected
+from tocsin_schemas.errors import AgentStale, LedgerRejected, RequestRejected, TokenRejected
 from tocsin_schemas.events import SessionsRevoked
 from tocsin_schemas.jws import MAX_JWS_LENGTH
 from tocsin_verifier_agent.core.access_token import AccessToken
@@ -95,13 +95,17 @@ async def _ending_that_waits(context: IssuerContext, text: str) -> Emission | No
     must not be told 200 for that.
 
     Raises:
-        RequestRejected: ``outbox_long`` (503): too much waits to look through.
+        RequestRejected: ``outbox_long`` (503): too much waits to look through; or
+            ``outbox_unreadable`` (503): something that a newer version wrote.
     """
     try:
         sid = RefreshToken.parse(text).sid
     except RequestRejected:
         return None
-    entries = await context.outbox.read(MAX_WAITING + 1)
+    try:
+        entries = await context.outbox.read(MAX_WAITING + 1)
+    except LedgerRejected:
+        raise _nobody_can_say("outbox_unreadable") from None
     for entry in entries:
         for event in entry.events:
             if isinstance(event, SessionsRevoked) and any(
@@ -109,12 +113,16 @@ async def _ending_that_waits(context: IssuerContext, text: str) -> Emission | No
             ):
                 return Emission(event.id, entry.id)
     if len(entries) > MAX_WAITING:
-        raise RequestRejected("outbox_long", "the issuer cannot say now", status=503)
+        raise _nobody_can_say("outbox_long")
     return None
 
 
 def _nothing_to_do() -> Response:
     return JSONResponse({"event_id": None, "status": "committed"})
+
+
+def _nobody_can_say(code: str) -> RequestRejected:
+    return RequestRejected(code, "the issuer cannot say now", status=503)
 
 
 def _not_the_clients() -> RequestRejected:

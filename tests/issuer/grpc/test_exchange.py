@@ -21,6 +21,7 @@ from tests.support.keys import public_jwk, signer
 from tocsin_issuer.exchange import policy
 from tocsin_issuer.grpc.listener import MAX_METADATA_BYTES, SERVICE, GrpcListener
 from tocsin_issuer.http.client_assertion import ASSERTION_TYPE
+from tocsin_issuer.store import names
 from tocsin_issuer.store.audit_log import ACTS, REFUSALS
 from tocsin_schemas import jws
 from tocsin_schemas.auth_v1 import CODE_KEY, ERROR_KEY, RETRY_AFTER_KEY
@@ -227,6 +228,15 @@ async def test_a_store_that_hangs(services: Services, subject: dict[str, Any]) -
             assert (await trade(channel, request, basic(services))).access_token
     finally:
         await listener.stop()
+
+
+async def test_a_store_that_refuses(
+    services: Services, subject: dict[str, Any], channel: grpc.aio.Channel
+) -> None:
+    await services.issuer.redis.delete(f"{names.CLIENT}orders-service")
+    await services.issuer.redis.set(f"{names.CLIENT}orders-service", "no hash")
+    said = await refused(channel, asked(subject["access_token"]), basic(services))
+    assert said == ("UNAVAILABLE", "temporarily_unavailable")
 
 
 async def test_compressed_and_long_metadata(

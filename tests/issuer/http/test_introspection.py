@@ -9,6 +9,7 @@ import pytest
 from tests.issuer.http.conftest import SIGNER, Issuer, bearer
 from tocsin_issuer.introspection import MAX_WAITING
 from tocsin_issuer.keys.signer import generate
+from tocsin_issuer.store import names
 from tocsin_schemas import jws
 from tocsin_schemas.claims import ACCESS_TOKEN_TYP
 from tocsin_schemas.events import AllRevokedBefore, KeyRevoked, RevokedSession, SessionsRevoked
@@ -165,6 +166,14 @@ async def test_nobody_can_say_with_too_much_waiting(issuer: Issuer, caller: Call
     for _ in range(MAX_WAITING + 1):
         await issuer.outbox.emit(event)
     assert (await caller.ask(token)).status_code == 503
+
+
+async def test_nobody_can_say_with_what_another_version_wrote(
+    issuer: Issuer, caller: Caller
+) -> None:
+    await issuer.redis.xadd(names.OUTBOX, {"events": "of the future"})
+    answer = await caller.ask("any.token.whatever")
+    assert (answer.status_code, answer.json()["code"]) == (503, "agent_stale")
 
 
 async def test_who_may_ask(issuer: Issuer, caller: Caller) -> None:

@@ -207,6 +207,16 @@ async def test_nobody_can_say_with_too_much_waiting(issuer: Issuer, reports: Ser
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
 
 
+async def test_nobody_can_say_with_what_another_version_wrote(
+    issuer: Issuer, reports: Service
+) -> None:
+    """It is no fault of the request's: the client is to repeat it."""
+    await issuer.redis.xadd(names.OUTBOX, {"events": "of the future"})
+    answer = await reports.revoke(f"{'x' * 22}.0.{'y' * 64}")
+    assert (answer.status_code, answer.json()["code"]) == (503, "outbox_unreadable")
+    assert answer.headers["Retry-After"] == "1"
+
+
 async def test_it_works_without_a_lease(issuer: Issuer, reports: Service) -> None:
     issuer.stale = True
     assert (await reports.revoke(await reports.access_token())).status_code == 202
