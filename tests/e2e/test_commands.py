@@ -138,8 +138,7 @@ async def test_bad_input_gets_one_answer_that_repeats_nothing(
         assert 400 <= reply["status"] < 500
         assert MARK.encode() not in first.data
     lines = [one.getMessage() for one in caplog.records]
-    said = [line for line in lines if MARK in line and '"target":"token never' not in line]
-    assert said == [], "but for the id that was named, in the audit log"
+    assert [line for line in lines if MARK in line] == []
     assert token not in caplog.text
     assert await audit_entries(stack, "acts") == []
 

@@ -3,7 +3,7 @@
 A stream survives what the outbox survives: the process, a power cut, a failover that loses nothing.
 All replicas of the issuer write into it, and an operator can page through it without reaching
 their disks. It does not survive the loss of Redis, nor its own bound: for longer keeping the log
-lines (logger ``tocsin.audit``) are shipped to where logs are kept.
+lines (logger ``tocsin.audit``, the entry's members as fields) are shipped to where logs are kept.
 
 What was refused has a stream of its own. Anybody can fail to log in as often as they like, and must
 not push out of the log what was done.
@@ -21,6 +21,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from tocsin_issuer.audit_entry import AuditEntry
+from tocsin_issuer.logs import FIELDS
 from tocsin_issuer.store import names
 from tocsin_schemas.errors import RequestRejected
 
@@ -101,8 +102,7 @@ class AuditLog:
 
     def _take(self, entry: AuditEntry, stored: asyncio.Future[None] | None) -> None:
         self.outcomes[entry.action, entry.outcome] += 1
-        members = entry.members()
-        _lines.info("%s", orjson.dumps(members).decode(), extra={"audit": members})
+        _lines.info("%s: %s", entry.action, entry.outcome, extra={FIELDS: entry.members()})
         if len(self._waiting) >= _MAX_WAITING:
             _log.error("an audit entry is not stored: too many wait")
             if stored is not None:
