@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
+from redis.asyncio import Redis
 
 from tests.faults.issuer_process import IssuerProcess
-from tests.faults.stack import PATIENCE_S, Stack, comes_to, verdict
+from tests.faults.stack import PATIENCE_S, POLICY, Stack, comes_to, verdict
+from tocsin_issuer.store import names
 from tocsin_issuer.store.connection import connect as connect_redis
-from tocsin_issuer.store.journal import Journal
+from tocsin_issuer.store.journal import MAX_BYTES, Journal
+from tocsin_schemas.errors import AgentStale
 
 
 @pytest.mark.parametrize("issuer_dies", [False, True])
@@ -56,6 +61,66 @@ async def test_nats_goes_back_and_gets_the_same_records_again(
                 assert await verdict(newcomer, token) == "session_revoked"
             assert await verdict(newcomer, stack.token()[0]) == "accepted"
         assert await verdict(agent, stack.token()[0]) == "accepted"
+
+
+async def test_nats_goes_back_further_than_the_journal_reaches(stack: Stack) -> None:
+    """Records in between are lost to everybody, so nothing is appended and nobody gets a lease;
+    what is accepted meanwhile waits. With the newer store all goes on.
+    """
+    issuer = await stack.issuer()
+    store, older = stack.nats.data_dir.path / "jetstream", stack.folder / "older"
+    newer = stack.folder / "newer"
+    async with stack.agent() as agent, _redis(stack) as redis:
+        stack.nats.kill()
+        shutil.copytree(store, older)
+        stack.nats.start()
+        await redis.set(names.JOURNAL_BYTES, 2 * MAX_BYTES)  # from now on only the newest stays
+        logouts = [stack.token() for _ in range(3)]
+        for token, _ in logouts:
+            assert (await stack.log_out(issuer, token)).accepted
+            await comes_to(agent, token, "session_revoked")
+        before = [one.record.text for one in await stack.ledger()]
+        kept = await Journal(redis).after(0)
+        assert [entry.text for entry in kept] == before[-1:]
+
+        stack.nats.kill()
+        store.rename(newer)
+        shutil.copytree(older, store)
+        stack.nats.start()
+        last, last_sid = stack.token()
+        deadline = time.monotonic() + PATIENCE_S
+        while "cannot append: journal_too_short" not in issuer.log:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)
+        assert (await stack.log_out(issuer, last)).status == 202
+        await asyncio.sleep(POLICY.bound_ms / 1000)
+        async with stack.heartbeats() as heard:
+            await asyncio.sleep(2 * POLICY.heartbeat_ms / 1000)
+        assert heard == []
+        with pytest.raises(AgentStale):
+            agent.verify(stack.token()[0])
+        left = [one.record.text for one in await stack.ledger()]
+        assert left == before[: len(left)]
+        assert len(left) < len(before) - 1
+
+        stack.nats.kill()
+        shutil.rmtree(store)
+        newer.rename(store)
+        stack.nats.start()
+        await comes_to(agent, last, "session_revoked")
+        after = [one.record.text for one in await stack.ledger()]
+        assert after[: len(before)] == before
+        for _, sid in [*logouts, ("", last_sid)]:
+            assert await stack.times_revoked(sid) == 1
+
+
+@asynccontextmanager
+async def _redis(stack: Stack) -> AsyncIterator[Redis]:
+    redis = connect_redis(stack.valkey.url)
+    try:
+        yield redis
+    finally:
+        await redis.aclose()
 
 
 async def test_refresh_waits_until_a_redis_that_went_back_has_the_ledger_again(
@@ -113,11 +178,8 @@ async def test_refresh_waits_until_a_redis_that_went_back_has_the_ledger_again(
             assert await stack.times_revoked(sid) == 1
         again = await stack.log_in(issuer)
         assert (await stack.refresh(issuer, again["refresh_token"])).status == 200
-        redis = connect_redis(stack.valkey.url)
-        try:
+        async with _redis(stack) as redis:
             journaled = [entry.text for entry in await Journal(redis).after(0)]
-        finally:
-            await redis.aclose()
         assert journaled == [one.record.text for one in ledger]
 
 
