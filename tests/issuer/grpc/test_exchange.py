@@ -239,14 +239,28 @@ async def test_a_store_that_refuses(
     assert said == ("UNAVAILABLE", "temporarily_unavailable")
 
 
-async def test_compressed_and_long_metadata(
+async def test_a_compressed_request(
     services: Services, subject: dict[str, Any], channel: grpc.aio.Channel
 ) -> None:
     request = asked(subject["access_token"])
     zipped = await refused(channel, request, basic(services), compression=grpc.Compression.Gzip)
     assert zipped == ("UNIMPLEMENTED", None)
-    long = (*basic(services), ("padding", "a" * 2 * MAX_METADATA_BYTES))
-    assert await refused(channel, request, long) == ("RESOURCE_EXHAUSTED", None)
+
+
+async def test_long_metadata(
+    services: Services, subject: dict[str, Any], channel: grpc.aio.Channel
+) -> None:
+    """The limit is one number. By itself gRPC would let a quarter more through, by a throw of the
+    dice that lets nearly all pass that are a little too long.
+    """
+    request = asked(subject["access_token"])
+
+    def padded(length: int) -> tuple[tuple[str, str], ...]:
+        return (*basic(services), ("padding", "a" * length))
+
+    assert (await trade(channel, request, padded(MAX_METADATA_BYTES - 1024))).access_token
+    for length in [*[MAX_METADATA_BYTES] * 8, 2 * MAX_METADATA_BYTES]:
+        assert await refused(channel, request, padded(length)) == ("RESOURCE_EXHAUSTED", None)
 
 
 async def test_a_revoked_token_is_not_traded(
