@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from hashlib import sha256
 from typing import Any
 
@@ -136,6 +137,46 @@ def test_the_short_way_to_read_a_record_finds_what_the_long_one_does(
     found = record._read_canonical(payload)
     if found is not None:
         assert what_is_read(found) == what_is_read(record._read_any(payload))
+
+
+class Members(list[tuple[str, Any]]):
+    """An object's members as they stand, so that a name may stand twice."""
+
+
+def objects_in(part: Any) -> Iterator[Members]:
+    if isinstance(part, Members):
+        yield part
+        for _, value in part:
+            yield from objects_in(value)
+    elif isinstance(part, list):
+        for one in part:
+            yield from objects_in(one)
+
+
+def written(part: Any) -> str:
+    if isinstance(part, Members):
+        texts = [f"{written(name)}:{written(value)}" for name, value in part]
+        return "{" + ",".join(texts) + "}"
+    if isinstance(part, list):
+        return "[" + ",".join(map(written, part)) + "]"
+    return json.dumps(part, ensure_ascii=False)
+
+
+@given(st.lists(_EVENTS, max_size=3), st.data())
+@settings(max_examples=200, deadline=None)
+def test_a_name_that_stands_twice_at_any_depth_is_read_in_no_way(
+    carried: list[Event], data: st.DataObject
+) -> None:
+    """Nothing else is wrong with the payload: the same member, once more in its object."""
+    payload = _payload(build(*carried))
+    tree = json.loads(payload, object_pairs_hook=Members)
+    assert written(tree).encode() == payload
+    members = data.draw(st.sampled_from([one for one in objects_in(tree) if one]))
+    members.insert(data.draw(st.integers(0, len(members))), data.draw(st.sampled_from(members)))
+    twice = written(tree).encode()
+    assert record._read_canonical(twice) is None
+    with pytest.raises(LedgerRejected):
+        record._read_any(twice)
 
 
 @pytest.mark.parametrize("uri", [events.uri_of("tick"), "urn:tocsin:event:new:1"])

@@ -7,7 +7,7 @@ import math
 import sys
 import threading
 import tracemalloc
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -114,17 +114,78 @@ def test_bytes_changed_anywhere_never_make_the_two_disagree(
     assert same(read, standard(bytes(text)))
 
 
-@settings(max_examples=200)
-@given(_OBJECTS, _TEXT, _VALUES, _VALUES, st.lists(st.sampled_from(["[", '{"k":']), max_size=6))
+class Spelled(NamedTuple):
+    """A value, and one of the ways to write it."""
+
+    value: Any
+    text: str
+
+
+def _spelled(letters: list[tuple[str, bool]]) -> Spelled:
+    """A string, some of whose letters are escaped."""
+    texts = [
+        f"\\u{ord(one):04x}" if escaped else json.dumps(one, ensure_ascii=False)[1:-1]
+        for one, escaped in letters
+    ]
+    return Spelled("".join(one for one, _ in letters), f'"{"".join(texts)}"')
+
+
+def _array(parts: list[Spelled]) -> Spelled:
+    return Spelled([one.value for one in parts], f"[{','.join(one.text for one in parts)}]")
+
+
+def _object(members: list[tuple[Spelled, Spelled]]) -> Spelled:
+    texts = [f"{name.text}:{one.text}" for name, one in members]
+    return Spelled({name.value: one.value for name, one in members}, "{" + ",".join(texts) + "}")
+
+
+_LETTERS = st.sampled_from(':,"\\{}[]aé\n')  # what is counted, and what hides it
+_STRINGS = st.lists(st.tuples(_LETTERS, st.booleans()), max_size=4).map(_spelled)
+_WRITTEN_NUMBERS = st.sampled_from(
+    [Spelled(json.loads(text), text) for text in ("0", "1e5", "1E+2", "10.0e1", "-0", "null")]
+)
+
+
+def _members(inner: st.SearchStrategy[Spelled]) -> st.SearchStrategy[list[tuple[Spelled, Spelled]]]:
+    pairs = st.tuples(_STRINGS, inner)
+    return st.lists(pairs, max_size=3, unique_by=lambda pair: pair[0].value)
+
+
+_WRITTEN = st.recursive(
+    _STRINGS | _WRITTEN_NUMBERS,
+    lambda inner: st.lists(inner, max_size=3).map(_array) | _members(inner).map(_object),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=300)
+@given(_members(_WRITTEN).map(_object))
+def test_however_it_is_written_it_means_the_same(one: Spelled) -> None:
+    assert same(strict_json.loads_object(one.text.encode()), one.value)
+
+
+@settings(max_examples=600)
+@given(_members(_WRITTEN), st.data())
 def test_a_name_that_stands_twice_is_refused_at_any_depth(
-    rest: dict[str, Any], name: str, one: Any, two: Any, around: list[str]
+    rest: list[tuple[Spelled, Spelled]], data: st.DataObject
 ) -> None:
-    pairs = [(name, one), *((k, v) for k, v in rest.items() if k != name), (name, two)]
-    inner = "{" + ",".join(f"{json.dumps(k)}:{json.dumps(v)}" for k, v in pairs) + "}"
-    closing = "".join("]" if opened == "[" else "}" for opened in reversed(around))
-    text = '{"outer":' + "".join(around) + inner + closing + "}"
+    """However the name is spelled, and whatever stands beside it, inside it or around it."""
+    name = data.draw(_STRINGS)
+    escaped = st.lists(st.booleans(), min_size=len(name.value), max_size=len(name.value))
+    again = _spelled(list(zip(name.value, data.draw(escaped), strict=True)))
+    members = [pair for pair in rest if pair[0].value != name.value]
+    for spelling in (name, again):
+        place = data.draw(st.integers(0, len(members)))
+        members.insert(place, (spelling, data.draw(_WRITTEN)))
+    text = _object(members).text
+    for beside in data.draw(st.lists(_members(_WRITTEN) | st.none(), max_size=5)):
+        if beside is None:
+            text = f"[{text}]"
+        else:
+            others = [pair for pair in beside if pair[0].value != "k"]
+            text = _object([(Spelled("k", '"k"'), Spelled(None, text)), *others]).text
     with pytest.raises(EncodingRejected, match="json_duplicate_name"):
-        strict_json.loads_object(text.encode())
+        strict_json.loads_object(f'{{"outer":{text}}}'.encode())
 
 
 REFUSED = {
@@ -166,6 +227,10 @@ REFUSED = {
     "a name twice, once escaped": rb'{"a":1,"\u0061":2}',
     "an empty name twice": b'{"":1,"":1}',
     "the same pair twice": b'{"a":1,"a":1}',
+    "a name twice, and as many colons when written again": rb'{"b":"\u003a","a":1,"a":1}',
+    "a name twice, and as long when written again": b'{"":1,"":1e5}',
+    "a name twice, behind a backslash": rb'{"b":"\\","a":1,"a":1}',
+    "a name twice, and as many quotes when written again": rb'{"b":"\u0022\u0022","a":1,"a":1}',
 }
 
 
