@@ -6,6 +6,7 @@ Over HTTP and over gRPC, on real servers; each service has an agent of its own.
 from __future__ import annotations
 
 import asyncio
+import tomllib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -86,9 +87,11 @@ client_secret_file = "orders.secret"
 
 
 @asynccontextmanager
-async def running_site(folder: Path, transport: str) -> AsyncIterator[Site]:
+async def running_site(folder: Path, transport: str, more: str = "") -> AsyncIterator[Site]:
+    """``more`` is for the file of orders."""
     async with running_stack(folder) as stack:
         path = await allow_orders(stack, transport)
+        path.write_text(path.read_text() + more)
         agents = stack.agent(), stack.agent("inventory")
         exchange = ExchangeClient.from_file(agents[0], path)
         inventory = httpx.AsyncClient(
@@ -179,6 +182,30 @@ async def test_while_every_agent_lags_behind(site: Site) -> None:
     for agent, token in ((site.agents[0], first), (site.agents[1], exchanged)):
         assert await until_live(agent, token) == "session_revoked"
     assert await site.stock(first) == 401
+
+
+async def test_a_service_that_observes_is_not_observed_by_the_issuer(tmp_path: Path) -> None:
+    """Orders only counts what the ledger says; the issuer trades nothing for a revoked caller, and
+    listens to no revoked operator.
+    """
+    async with running_site(tmp_path, "http", '[policy]\nmode = "observe"\n') as site:
+        stack, orders = site.stack, site.agents[0]
+        token, operator = (await stack.log_in())["access_token"], await stack.operator_token()
+        exchanged = await site.exchanged(token)
+        await revoke(site, {"by": "session", "sid": orders.verify(token).session_id})
+        assert await rejected(site.agents[1], exchanged) == "session_revoked"
+        assert orders.verify(token).would_deny == "session_revoked"
+        with pytest.raises(ExchangeRefused) as caught:
+            await site.exchanged(token)
+        assert caught.value.code == "subject_token_invalid"
+
+        admin = tomllib.loads(stack.secrets.admin_file.read_text())["client_id"]
+        await revoke(site, {"by": "client", "client_id": admin})
+        answer = await stack.http.get(
+            f"{stack.development.internal_url}/admin/keys",
+            headers={"Authorization": f"Bearer {operator}"},
+        )
+        assert (answer.status_code, answer.json()["code"]) == (401, "invalid_token")
 
 
 async def test_as_processes_of_their_own(tmp_path: Path) -> None:

@@ -39,6 +39,12 @@ def refused(*issuers: dict[str, Any], **more: Any) -> str:
     return str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["mode", "observe", "on_stale"])
+def test_what_a_service_may_choose_the_issuer_may_not(name: str) -> None:
+    """It refuses without a lease and obeys every rule, or it would trade revoked tokens."""
+    assert refused(**{name: "observe"}).startswith(f"{name}: ")
+
+
 def profile(given: Any) -> Any:
     return config({**IDP, "profile": given}).foreign_issuers[0].named.profile
 

@@ -227,10 +227,11 @@ async def test_a_stale_agent_hands_out_nothing(
     assert len(transport.asked) == 1
 
 
-async def test_where_the_file_says_accept_only_the_issuers_fresh_word_counts(
-    issuer: LocalIssuer, transport: Held
+@pytest.mark.parametrize("how", [{"on_stale": "accept"}, {"observe": True}])
+async def test_where_the_agent_goes_on_only_the_issuers_fresh_word_counts(
+    issuer: LocalIssuer, transport: Held, how: dict[str, Any]
 ) -> None:
-    agent = issuer.new_agent(on_stale="accept")
+    agent = issuer.new_agent(**how)
     async with agent, ExchangeClient(agent, transport) as exchange:
         token = issuer.mint()
         first = await exchange.exchange(token, INVENTORY)
@@ -239,6 +240,19 @@ async def test_where_the_file_says_accept_only_the_issuers_fresh_word_counts(
         third = await exchange.exchange(token, INVENTORY)
         assert len({first.token, second.token, third.token}) == 3
         assert len(transport.asked) == 3
+
+
+async def test_what_observe_lets_pass_is_for_the_issuer_to_decide(
+    issuer: LocalIssuer, transport: Held
+) -> None:
+    """It observes nothing: here it refuses, and nothing that was kept takes its place."""
+    agent = issuer.new_agent(observe=True)
+    async with agent, ExchangeClient(agent, transport) as exchange:
+        token = issuer.mint(sid="s-1")
+        await exchange.exchange(token, INVENTORY)
+        issuer.revoke_session("s-1")
+        transport.refusal = ExchangeRefused("invalid_request", "subject_token_invalid")
+        assert await code(exchange, token) == "ExchangeRefused subject_token_invalid"
 
 
 # --- together -----------------------------------------------------------------------------------
