@@ -13,8 +13,8 @@ from tests.support.keys import public_jwk, signer
 from tests.support.rejected import rejected
 from tests.support.stack import running_stack
 from tocsin_issuer.exchange.policy_file import LOOK_S, POLICY_NAME
-from tocsin_issuer.http.client_assertion import ASSERTION_TYPE
 from tocsin_schemas import jws
+from tocsin_schemas.client_assertion import ASSERTION_TYPE
 from tocsin_schemas.errors import TokenRejected
 from tocsin_schemas.token_exchange import ACCESS_TOKEN_TYPE, GRANT_TYPE
 

@@ -19,11 +19,13 @@ from examples.inventory.app import create_app as create_inventory
 from examples.orders.app import create_app as create_orders
 from examples.orders.stock import stock_router
 from tests.e2e.conftest import LEASE_S, Stack
+from tests.support.keys import private_pem, public_jwk, signer
 from tests.support.rejected import rejected
 from tests.support.stack import running_stack
 from tests.verifier_agent.adapters.processes import python, web_server
 from tocsin_issuer.exchange.policy_file import LOOK_S, POLICY_NAME
 from tocsin_schemas.errors import AgentStale, ExchangeRefused
+from tocsin_schemas.private_key import PrivateKeySigner
 from tocsin_verifier_agent import Verified, VerifierAgent
 from tocsin_verifier_agent.exchange import ExchangeClient
 
@@ -57,14 +59,19 @@ class Site:
         return (await self.exchange.exchange(token, "inventory", ["inventory:read"])).token
 
 
-async def allow_orders(stack: Stack, transport: str) -> Path:
-    """As docs/token-exchange.md says: a client, a policy, a section of the service's file."""
+async def allow_orders(stack: Stack, transport: str, key: PrivateKeySigner | None = None) -> Path:
+    """As docs/token-exchange.md says: a client, a policy, a section of the service's file. With
+    ``key`` the client signs assertions in place of showing a secret.
+    """
     body: dict[str, object] = {"client_id": "orders-service", "audiences": ["orders"]}
+    if key is not None:
+        body["jwks"] = {"keys": [public_jwk(key)]}
     made = await stack.admin("POST", "/admin/clients", body)
     assert made.status_code == 201, made.text
     (stack.folder / ".tocsin" / "issuer" / POLICY_NAME).write_text(POLICY)
     await asyncio.sleep(LOOK_S)
-    (stack.folder / "orders.secret").write_text(made.json()["client_secret"])
+    shown = made.json()["client_secret"].encode() if key is None else private_pem(key)
+    (stack.folder / "orders.secret").write_bytes(shown)
     (stack.folder / "orders.secret").chmod(0o600)
     service = stack.development.service
     grpc_port = service._listeners[-1].port  # pyright: ignore[reportPrivateUsage]
@@ -80,17 +87,19 @@ async def allow_orders(stack: Stack, transport: str) -> Path:
 url = "{urls[transport]}"
 transport = "{transport}"
 client_id = "orders-service"
-client_secret_file = "orders.secret"
+{"client_secret_file" if key is None else "assertion_key_file"} = "orders.secret"
 """
         )
     return path
 
 
 @asynccontextmanager
-async def running_site(folder: Path, transport: str, more: str = "") -> AsyncIterator[Site]:
-    """``more`` is for the file of orders."""
+async def running_site(
+    folder: Path, transport: str, more: str = "", key: PrivateKeySigner | None = None
+) -> AsyncIterator[Site]:
+    """``more`` is for the file of orders; ``key`` as for :func:`allow_orders`."""
     async with running_stack(folder) as stack:
-        path = await allow_orders(stack, transport)
+        path = await allow_orders(stack, transport, key)
         path.write_text(path.read_text() + more)
         agents = stack.agent(), stack.agent("inventory")
         exchange = ExchangeClient.from_file(agents[0], path)
@@ -182,6 +191,29 @@ async def test_while_every_agent_lags_behind(site: Site) -> None:
     for agent, token in ((site.agents[0], first), (site.agents[1], exchanged)):
         assert await until_live(agent, token) == "session_revoked"
     assert await site.stock(first) == 401
+
+
+@pytest.mark.parametrize(("transport", "alg"), [("http", "RS256"), ("grpc", "Ed25519")])
+async def test_with_a_key_in_place_of_a_secret(tmp_path: Path, transport: str, alg: str) -> None:
+    """Each request has an assertion of its own. A new key is registered, and put in the old one's
+    place, while all goes on.
+    """
+    first, second = signer(alg), signer("ES256", "the next")
+    async with running_site(tmp_path, transport, key=first) as site:
+        for _ in range(3):
+            token = (await site.stack.log_in())["access_token"]
+            assert await site.stock(token) == 200
+            await site.exchanged(token)
+        body: dict[str, object] = {"jwks": {"keys": [public_jwk(second)]}}
+        path = "/admin/clients/orders-service/keys"
+        assert (await site.stack.admin("PUT", path, body)).status_code == 200
+        await asyncio.sleep(1)  # a cutoff takes the rest of its second along
+        token = (await site.stack.log_in())["access_token"]
+        with pytest.raises(ExchangeRefused) as caught:
+            await site.exchanged(token)
+        assert caught.value.error == "invalid_client"
+        (tmp_path / "orders.secret").write_bytes(private_pem(second))
+        assert await site.stock(token) == 200
 
 
 async def test_a_service_that_observes_is_not_observed_by_the_issuer(tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ import os
 import threading
 from pathlib import Path
 
+import jwt
 import pytest
 
+from tests.support.keys import private_pem, signer
 from tests.support.ledger import ROOT
 from tocsin_schemas.errors import ConfigurationError
 from tocsin_verifier_agent import VerifierAgent, agent_file
@@ -89,6 +91,31 @@ async def test_where_to_exchange_tokens(place: Path) -> None:
     assert (access.client_secret, access.tls.key) == (None, place.parent / "k")
     written(place, GOOD + EXCHANGE)
     (place.parent / "orders.secret").chmod(0o644)
+    with pytest.raises(ConfigurationError) as caught:
+        ExchangeClient.from_file(agent, place)
+    assert caught.value.code == "credentials_mode"
+
+
+async def test_exchanging_with_a_key(place: Path) -> None:
+    agent = VerifierAgent.from_file(written(place, GOOD))
+    written(place, GOOD + EXCHANGE.replace("client_secret_file", "assertion_key_file"))
+    key = place.parent / "orders.secret"
+    with pytest.raises(ConfigurationError) as caught:
+        ExchangeClient.from_file(agent, place)
+    assert caught.value.code == "assertion_key_unusable"
+    key.write_bytes(private_pem(signer("ES256")))
+    access = agent_file.read(place).exchange_access(place.parent)
+    assert access.client_secret is None
+    assert access.assertions is not None
+    claims = jwt.decode(
+        access.assertions.parameters()["client_assertion"],
+        signer("ES256").private_key.public_key(),
+        algorithms=["ES256"],
+        audience="https://issuer.example",
+        issuer="orders-service",
+    )
+    assert claims["sub"] == "orders-service"
+    key.chmod(0o640)
     with pytest.raises(ConfigurationError) as caught:
         ExchangeClient.from_file(agent, place)
     assert caught.value.code == "credentials_mode"
@@ -238,6 +265,14 @@ MALFORMED: dict[str, tuple[str | bytes, str]] = {
     "an empty path": (GOOD + 'ca = ""\n', "$.bus.ca"),
     "exchange over plain http": (GOOD + EXCHANGE.replace("https", "http"), "exchange.url must be"),
     "exchange as nobody": (GOOD + EXCHANGE.replace("client_secret_file", "ca"), "exchange needs"),
+    "exchange by a secret and a key": (
+        GOOD + EXCHANGE + 'assertion_key_file = "a.pem"',
+        "not both",
+    ),
+    "introspection by a key": (
+        GOOD + INTROSPECTION.replace("client_secret_file", "assertion_key_file"),
+        "assertion_key_file",
+    ),
     "a certificate alone": (GOOD + EXCHANGE + 'certificate = "a.pem"', "exchange.certificate"),
     "an unknown transport": (GOOD + EXCHANGE + 'transport = "carrier pigeon"', "transport"),
     "plain http": (GOOD + INTROSPECTION.replace("https", "http"), "introspection.url must be"),

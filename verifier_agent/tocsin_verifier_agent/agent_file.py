@@ -19,6 +19,7 @@ from tocsin_revocation_bus.jetstream.connection import BusAddress, check_credent
 from tocsin_schemas.errors import ConfigurationError
 from tocsin_schemas.keyset import Thumbprint
 from tocsin_verifier_agent import endpoint
+from tocsin_verifier_agent.client_assertion import ClientAssertions
 from tocsin_verifier_agent.client_tls import ClientTls
 from tocsin_verifier_agent.core.leniency import OnStale
 from tocsin_verifier_agent.issuer_access import IssuerAccess
@@ -88,10 +89,12 @@ class IntrospectionSection(ClientSection, frozen=True, forbid_unknown_fields=Tru
 
 class ExchangeSection(ClientSection, frozen=True, forbid_unknown_fields=True):
     """For tokens of other services in exchange for callers'. ``url`` is that of the token endpoint,
-    or ``https://host:port`` of the gRPC listener.
+    or ``https://host:port`` of the gRPC listener. In place of a secret the client may sign
+    assertions (RFC 7523), with a private key in a file of its own, mode 600.
     """
 
     transport: Literal["http", "grpc"] = "http"
+    assertion_key_file: PathName | None = None
 
 
 class AgentFile(Struct, frozen=True, forbid_unknown_fields=True):
@@ -148,15 +151,23 @@ class AgentFile(Struct, frozen=True, forbid_unknown_fields=True):
 
         Raises:
             ConfigurationError: ``exchange_unset`` where the file does not say; as
-                :meth:`introspection_secret`.
+                :meth:`introspection_secret` and :class:`ClientAssertions`.
         """
         section = self.exchange
         if section is None:
             raise ConfigurationError("exchange_unset", "the file has no section exchange")
+        assertions = None
+        if section.assertion_key_file is not None:
+            assertions = ClientAssertions(
+                folder / section.assertion_key_file,
+                client_id=section.client_id,
+                issuer=self.issuer,
+            )
         return IssuerAccess(
             url=section.url,
             client_id=section.client_id,
             client_secret=_secret_of(section, folder),
+            assertions=assertions,
             tls=_tls_of(section, folder),
         )
 
@@ -232,9 +243,14 @@ def _fault_of(name: str, section: ClientSection) -> str | None:
         return f"{name}.url {wrong}"
     if (section.certificate is None) != (section.key is None):
         return f"{name}.certificate and {name}.key come together"
-    if section.client_secret_file is None and section.certificate is None:
-        return f"{name} needs client_secret_file, or certificate and key"
-    return None
+    shown: list[str | None] = [section.client_secret_file, section.certificate]
+    needed = "client_secret_file, or certificate and key"
+    if isinstance(section, ExchangeSection):
+        if None not in (section.client_secret_file, section.assertion_key_file):
+            return f"{name} has client_secret_file or assertion_key_file, not both"
+        shown.append(section.assertion_key_file)
+        needed += ", or assertion_key_file"
+    return None if any(shown) else f"{name} needs {needed}"
 
 
 def _tls_of(section: ClientSection, folder: Path) -> ClientTls:

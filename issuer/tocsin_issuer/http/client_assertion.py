@@ -10,15 +10,15 @@ from typing import Annotated, Final
 from msgspec import UNSET, Meta, Struct, UnsetType, ValidationError, convert
 
 from tocsin_schemas import base64url, jws, strict_json
+from tocsin_schemas.client_assertion import ASSERTION_TYP
 from tocsin_schemas.errors import EncodingRejected, JwsRejected
 from tocsin_schemas.jwk import PublicKey
 
-ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 MAX_LIFE_S: Final = 3600
 """What client libraries write where nobody tells them; an assertion is used once in any case."""
 
 LEEWAY_S: Final = 30
-_TYPES: Final = frozenset((None, "jwt", "client-authentication+jwt"))
+_TYPES: Final = frozenset((None, "jwt", ASSERTION_TYP))
 ALGORITHMS: Final = ("RS256", "ES256", "EdDSA", "Ed25519")
 MAX_NAME_LENGTH: Final = 255
 _MAX_VALUES: Final = 64

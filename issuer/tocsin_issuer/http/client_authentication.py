@@ -13,16 +13,12 @@ from fastapi import Request
 
 from tocsin_issuer.http.audited import about
 from tocsin_issuer.http.client_address import client_address, source_of
-from tocsin_issuer.http.client_assertion import (
-    ASSERTION_TYPE,
-    LEEWAY_S,
-    claimed_client,
-    read_assertion,
-)
+from tocsin_issuer.http.client_assertion import LEEWAY_S, claimed_client, read_assertion
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.store.clients import Client, invalid_client
 from tocsin_issuer.tls.files import TlsFiles
 from tocsin_revocation_bus.clocks import wall_clock
+from tocsin_schemas.client_assertion import ASSERTION_TYPE
 from tocsin_schemas.confirmation import thumbprint
 from tocsin_schemas.errors import RequestRejected
 from tocsin_verifier_agent.adapters import peer

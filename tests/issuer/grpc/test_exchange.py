@@ -20,13 +20,13 @@ from tests.issuer.http.exchange_services import Services
 from tests.support.keys import public_jwk, signer
 from tocsin_issuer.exchange import policy
 from tocsin_issuer.grpc.listener import MAX_METADATA_BYTES, SERVICE, GrpcListener
-from tocsin_issuer.http.client_assertion import ASSERTION_TYPE
 from tocsin_issuer.store import names
 from tocsin_issuer.store.audit_log import ACTS, REFUSALS
 from tocsin_schemas import jws
 from tocsin_schemas.auth_v1 import CODE_KEY, ERROR_KEY, RETRY_AFTER_KEY
 from tocsin_schemas.auth_v1.auth_pb2 import ExchangeTokenRequest, ExchangeTokenResponse
 from tocsin_schemas.auth_v1.auth_pb2_grpc import AuthStub
+from tocsin_schemas.client_assertion import ASSERTION_TYPE
 from tocsin_schemas.errors import ConfigurationError
 from tocsin_schemas.token_exchange import ACCESS_TOKEN_TYPE, JWT_TYPE
 

@@ -16,7 +16,6 @@ from tests.support.keys import public_jwk, signer
 from tests.support.weak_keys import rsa_jwk
 from tocsin_issuer.http import IssuerContext, create_internal_app
 from tocsin_issuer.http.account_routes import account_router
-from tocsin_issuer.http.client_assertion import ASSERTION_TYPE
 from tocsin_issuer.keys.signer import PrivateKeySigner
 from tocsin_issuer.store.account_endings import AccountEndings
 from tocsin_issuer.store.account_list import AccountList
@@ -24,6 +23,7 @@ from tocsin_issuer.store.passwords import Passwords
 from tocsin_issuer.store.users import UserStore
 from tocsin_issuer.tls.certificate_name import CertificateName
 from tocsin_schemas import jws
+from tocsin_schemas.client_assertion import ASSERTION_TYPE
 from tocsin_schemas.events import ClientRevokedBefore, SubjectRevokedBefore
 
 PERMISSIONS = ("users:read", "users:write", "clients:read", "clients:write")

@@ -11,11 +11,11 @@ from redis.asyncio import Redis
 from tests.issuer.conftest import CountingHasher
 from tests.issuer.http.conftest import CONFIG, ISS, Issuer
 from tests.support.keys import public_jwk, signer
-from tocsin_issuer.http.client_assertion import ASSERTION_TYPE
 from tocsin_issuer.keys.signer import PrivateKeySigner
 from tocsin_issuer.store import names
 from tocsin_schemas import base64url, jws, strict_json
 from tocsin_schemas.claims import ACCESS_TOKEN_TYP
+from tocsin_schemas.client_assertion import ASSERTION_TYPE
 from tocsin_schemas.errors import RequestRejected
 
 KEY = signer("ES256", "reports")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import grpc.aio  # type: ignore[import-untyped]
 import pytest
 
 from tests.support.endpoint import Asked, Endpoint, Script, Write, says, served
+from tests.support.keys import private_pem, signer
 from tocsin_schemas.auth_v1 import CODE_KEY, ERROR_KEY, RETRY_AFTER_KEY
 from tocsin_schemas.auth_v1.auth_pb2 import ExchangeTokenRequest, ExchangeTokenResponse
 from tocsin_schemas.auth_v1.auth_pb2_grpc import AuthServicer, add_AuthServicer_to_server
+from tocsin_schemas.client_assertion import ASSERTION_TYPE
 from tocsin_schemas.errors import (
     ConfigurationError,
     ExchangeRefused,
@@ -20,6 +23,7 @@ from tocsin_schemas.errors import (
     TocsinError,
 )
 from tocsin_schemas.token_exchange import ACCESS_TOKEN_TYPE, GRANT_TYPE, JWT_TYPE
+from tocsin_verifier_agent.client_assertion import ClientAssertions
 from tocsin_verifier_agent.client_tls import ClientTls
 from tocsin_verifier_agent.exchange.grpc import GrpcExchange
 from tocsin_verifier_agent.exchange.http import HttpExchange
@@ -79,6 +83,27 @@ async def test_the_form(endpoint: Endpoint) -> None:
         "audience": ["inventory"],
         "scope": ["inventory:read"],
     }
+
+
+async def test_an_assertion_in_place_of_the_secret(endpoint: Endpoint, tmp_path: Path) -> None:
+    """RFC 7521 section 4.2: nothing else says who asks, and no two are the same."""
+    endpoint.script = says(GOOD)
+    key = tmp_path / "client.pem"
+    key.write_bytes(private_pem(signer("ES256")))
+    key.chmod(0o600)
+    assertions = ClientAssertions(key, client_id=CLIENT_ID, issuer="https://i.example")
+    way = IssuerAccess(url=endpoint.url, client_id=CLIENT_ID, assertions=assertions)
+    for _ in range(2):
+        assert await outcome(HttpExchange(way)) == "a.b.c 300 ['inventory:read']"
+    first, second = endpoint.asked
+    assert "authorization" not in first.headers
+    assert first.form["client_assertion_type"] == [ASSERTION_TYPE]
+    assert first.form["client_id"] == [CLIENT_ID]
+    assert first.form["client_assertion"] != second.form["client_assertion"]
+    assert first.form["client_assertion"][0] not in repr(way)
+    with pytest.raises(ConfigurationError) as caught:
+        replace(way, client_secret=SECRET)
+    assert caught.value.code == "exchange_client"
 
 
 async def test_a_scope_that_is_not_named_is_the_one_asked_for(endpoint: Endpoint) -> None:

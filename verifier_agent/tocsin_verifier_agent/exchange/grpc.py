@@ -94,6 +94,7 @@ class GrpcExchange:
         return exchanged({"scope": "", **members}, question)
 
     def _request(self, question: Question) -> ExchangeTokenRequest:
+        assertions = self._access.assertions
         return ExchangeTokenRequest(
             subject_token=question.subject_token,
             subject_token_type=ACCESS_TOKEN_TYPE,
@@ -101,6 +102,7 @@ class GrpcExchange:
             scope=question.scope,
             client_id=self._access.client_id,
             client_secret=self._access.client_secret,
+            **({} if assertions is None else assertions.parameters()),
         )
 
 

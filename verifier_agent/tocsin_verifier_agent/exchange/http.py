@@ -80,6 +80,8 @@ class HttpExchange:
             form["scope"] = question.scope
         if self._access.client_secret is None:
             form["client_id"] = self._access.client_id  # RFC 8705 section 2
+        if self._access.assertions is not None:
+            form |= self._access.assertions.parameters()
         return form
 
 
