@@ -89,7 +89,7 @@ class ClientAssertions:
             status = self._path.stat()
         except OSError:
             return ()
-        return status.st_mtime_ns, status.st_size, status.st_ino, status.st_mode
+        return status.st_mtime_ns, status.st_size, status.st_ino
 
     def _load(self) -> PrivateKeySigner:
         check_credentials(self._path)
