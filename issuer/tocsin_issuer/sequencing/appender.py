@@ -8,6 +8,7 @@ from tocsin_issuer.core.sequencer import (
     Append,
     Committed,
     Decision,
+    NotActive,
     ReadBack,
     Sequencer,
     StepDown,
@@ -36,19 +37,26 @@ class Appender:
         may make the sequencer step down.
 
         Raises:
-            SteppedDown: another candidate has taken over.
+            SteppedDown: another candidate has taken over, or our own replica refuses what stands in
+                the stream now.
         """
         decision: Decision = append
         backoff = Backoff()
         while True:
             match decision:
                 case Committed():
-                    self._sequencer.apply_committed(decision.append, lease_clock(), wall_clock())
+                    self._apply(decision)
                     return decision
                 case StepDown(reason):
                     raise SteppedDown(reason)
                 case _:
                     decision = await self._next(decision, backoff)
+
+    def _apply(self, committed: Committed) -> None:
+        try:
+            self._sequencer.apply_committed(committed.append, lease_clock(), wall_clock())
+        except NotActive as refused:
+            raise SteppedDown(refused.code) from None
 
     async def _next(self, decision: Append | ReadBack, backoff: Backoff) -> Decision:
         if isinstance(decision, Append):

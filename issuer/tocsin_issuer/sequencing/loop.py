@@ -80,6 +80,7 @@ class SequencerLoop:
         self._beat_now = asyncio.Event()
         self._may_beat = False
         self._beaten_at = 0
+        self._said = ""
         self._jitter = random.random()  # noqa: S311 (spreads candidates, protects nothing)
 
     @property
@@ -126,14 +127,20 @@ class SequencerLoop:
                 await self._work()
                 return
         except SteppedDown as reason:
-            _log.warning("stepped down: %s", reason.code)
+            self._say(logging.WARNING, f"stepped down: {reason.code}")
         except (LedgerRejected, DocumentRejected) as rejected:
             # Not a command's fault: our clock, our keys, or a halted replica. Nothing is dropped.
             await self._committing.step_down()
-            _log.error("cannot append: %s", rejected.code)
+            self._say(logging.ERROR, f"cannot append: {rejected.code}")
         except (RedisError, OSError, ReadFailed, ConfigurationError) as error:
-            _log.warning("waiting: %s", getattr(error, "code", type(error).__name__))
+            self._say(logging.WARNING, f"waiting: {getattr(error, 'code', type(error).__name__)}")
         await asyncio.sleep(_RETRY_S)
+
+    def _say(self, level: int, what: str) -> None:
+        """Once, for as long as there is nothing else to say: turns come several times a second."""
+        if what != self._said:
+            _log.log(level, "%s", what)
+        self._said = what
 
     # --- taking over ----------------------------------------------------------------------------
 
@@ -235,7 +242,9 @@ class SequencerLoop:
         while self.active:
             self._outbox.wake.clear()
             await self._restore()
-            if await self._committing.commit_waiting():
+            committed = await self._committing.commit_waiting()
+            self._said = ""
+            if committed:
                 continue
             if self._opening.waiting() is not None:
                 await self._committing.step_down()  # to take over again, in the new term

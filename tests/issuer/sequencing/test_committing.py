@@ -26,7 +26,7 @@ from tests.support.ledger import (
 from tests.support.tokens import ISSUER
 from tocsin_issuer.core.sequencer import Sequencer
 from tocsin_issuer.embedded import EmbeddedNats
-from tocsin_issuer.sequencing.appender import Appender
+from tocsin_issuer.sequencing.appender import Appender, SteppedDown
 from tocsin_issuer.sequencing.committing import Committing
 from tocsin_issuer.sequencing.groups import GROUP_LENGTH
 from tocsin_issuer.store import event_text, names
@@ -116,6 +116,20 @@ async def test_what_is_in_flight_arrives_before_the_sequencer_steps_down(
     assert candidate.replica.head.hash == parsed.hash
     assert not candidate.sequencer.active
     await in_flight
+
+
+async def test_a_record_of_its_own_that_it_refuses_makes_the_sequencer_step_down(
+    candidate: Candidate,
+) -> None:
+    """Its ledger key was revoked meanwhile, say: another candidate has to go on."""
+    await candidate.begin()
+    text = candidate.sequencer.build([revoke_token("a")], "test", time.time())
+    candidate.replica.state.revoked_keys.add(LEDGER_KEY.kid)
+    entry = JournalEntry(2, text, ())
+    with pytest.raises(SteppedDown) as reason:
+        await candidate.committing.append(entry, record.parse_unverified(text))
+    assert reason.value.code == "own_record_refused"
+    assert not candidate.sequencer.active
 
 
 async def test_what_fills_many_records_is_committed_once_and_in_order(
