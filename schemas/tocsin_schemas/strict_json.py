@@ -12,9 +12,10 @@ import orjson
 
 from tocsin_schemas.errors import EncodingRejected
 
-# Integers that may not fit 64 bits, which orjson reads as fractions.
-_LONG_INTEGER = re.compile(rb"(?<![\d.eE+-])-?\d{19,}(?![\d.eE])")
+# An integer that may not fit 64 bits, which orjson reads as a fraction, or a part of a fraction.
+_LONG_DIGITS = re.compile(rb"\d{19,}")
 _MAX_DIGITS = 20  # with the sign
+_PART_OF_MORE = frozenset(b".eE+")
 # Each value stands behind one of these. In strings they count too, so that nothing need be parsed.
 _BEFORE_VALUES = (b",", b"[", b"{")
 
@@ -48,10 +49,21 @@ def loads_object(data: bytes, max_values: int | None = None) -> dict[str, Any]:
     # Outside strings, colons stand behind names alone; of a name that stands twice one was dropped.
     if outside.count(b":") != _outside_strings(canonical).count(b":"):
         raise EncodingRejected("json_duplicate_name")
-    for digits in _LONG_INTEGER.findall(outside):
-        if len(digits) > _MAX_DIGITS or not -(2**63) <= int(digits) < 2**64:
+    for found in _LONG_DIGITS.finditer(outside):
+        if not _fits(outside, *found.span()):
             raise EncodingRejected("json_number")
     return value
+
+
+def _fits(outside: bytes, start: int, end: int) -> bool:
+    """Whether the digits there are an integer of 64 bits, or are none by themselves: they stand in
+    a fraction or an exponent. The object's braces are around them.
+    """
+    if outside[start - 1] == ord("-"):
+        start -= 1
+    if outside[start - 1] in _PART_OF_MORE or outside[end] in _PART_OF_MORE:
+        return True
+    return end - start <= _MAX_DIGITS and -(2**63) <= int(outside[start:end]) < 2**64
 
 
 def dumps(value: Any) -> bytes:
