@@ -297,3 +297,23 @@ def test_memory_is_bounded_by_the_text() -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 150 * len(data)
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        "1.9999999999999999999999",
+        "-0.0000000000000000000001",
+        "99999999999999999999.5",
+        "-99999999999999999999.5",
+        "99999999999999999999e1",
+        "99999999999999999999E-1",
+        "1e0000000000000000000001",
+        "1e+0000000000000000000001",
+        "1E-0000000000000000000001",
+        "-1.5e-00000000000000000000001",
+    ],
+)
+def test_digits_that_are_no_integer_may_be_many(number: str) -> None:
+    text = f'{{"a" :[{number}]}}'
+    assert strict_json.loads_object(text.encode()) == json.loads(text)
