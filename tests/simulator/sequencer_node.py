@@ -24,6 +24,7 @@ from tocsin_issuer.core.sequencer import (
     StepDown,
 )
 from tocsin_revocation_bus.core import replica as replicas
+from tocsin_revocation_bus.core.record_checks import is_plain
 from tocsin_revocation_bus.core.replica import Outcome
 from tocsin_schemas import clock_reply, record
 from tocsin_schemas.clock_reply import ClockReply
@@ -187,7 +188,7 @@ class SequencerNode:
         after = record.parse_unverified(text)
         known = {event.id for event in after.events}
         carried = [event for event in self._group() if event.id not in known]
-        if carried and replicas.is_plain(after):
+        if carried and is_plain(after):
             another = self._build(carried, after)
             if another is not None:
                 yield Sleep(int(self.world.rng.random() * MILLISECOND))

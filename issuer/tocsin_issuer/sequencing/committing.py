@@ -16,7 +16,8 @@ from tocsin_issuer.store import event_text
 from tocsin_issuer.store.journal import Journal, JournalEntry
 from tocsin_issuer.store.outbox import Outbox, RawEntry
 from tocsin_revocation_bus.clocks import wall_clock
-from tocsin_revocation_bus.core.replica import Replica, is_plain
+from tocsin_revocation_bus.core.record_checks import is_plain
+from tocsin_revocation_bus.core.replica import Replica
 from tocsin_revocation_bus.tasks import end
 from tocsin_schemas import record
 from tocsin_schemas.errors import DocumentRejected, LedgerRejected

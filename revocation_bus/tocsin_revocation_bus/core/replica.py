@@ -9,28 +9,18 @@ until the roots open a term on its head: they have looked at the evidence, and s
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from tocsin_revocation_bus.core.chain import Head, PastHashes, check_base, check_link, head_of
+from tocsin_revocation_bus.core import record_checks
+from tocsin_revocation_bus.core.chain import Head, PastHashes, check_link, head_of
 from tocsin_revocation_bus.core.lease import ClockSync, Lease
+from tocsin_revocation_bus.core.record_checks import MAX_AHEAD_S, is_plain, opens_term
 from tocsin_revocation_bus.core.state import State
 from tocsin_revocation_bus.core.trust import PinnedRoots, Trust
-from tocsin_schemas import clock_reply, heartbeat, jws, record
-from tocsin_schemas.errors import DocumentRejected, JwsRejected, LedgerHalted, LedgerRejected
-from tocsin_schemas.events import (
-    MAX_CUTOFF_AHEAD_S,
-    AllRevokedBefore,
-    ClientRevokedBefore,
-    Event,
-    KeysetPublished,
-    SessionsRevoked,
-    SubjectRevokedBefore,
-    TermOpened,
-    Tick,
-    TokensRevoked,
-)
+from tocsin_schemas import clock_reply, heartbeat, record
+from tocsin_schemas.errors import DocumentRejected, LedgerHalted, LedgerRejected
 from tocsin_schemas.heartbeat import Heartbeat
 from tocsin_schemas.jwk import PublicKey
 from tocsin_schemas.keyset import KeysetKey
@@ -38,11 +28,8 @@ from tocsin_schemas.record import Record
 from tocsin_schemas.signed_document import SignedDocument
 from tocsin_schemas.term import TermStatement
 
-MAX_AHEAD_S = 300
 _MAX_NONCES = 8
 _MS = 1_000_000
-# A record may hold thousands of these, and by themselves they cannot be wrong.
-_MANY = frozenset({TokensRevoked, SessionsRevoked})
 _CHECKED = 3  # records that a sequencer has read: its last, the one on its way, the next one
 
 
@@ -258,7 +245,7 @@ class Replica:
         a term that is over this says nothing: the roots have named the record that it ends with.
         """
         if self._of_this_term(parsed.term) and self._past.contradicts(parsed.identity, parsed.hash):
-            self._check_signature(parsed, self.trust)
+            record_checks.check_signature(parsed, self.trust, self.trust, self.state)
             raise LedgerHalted("fork", "two signed records have one identity")
         return Outcome.OLD
 
@@ -294,14 +281,7 @@ class Replica:
             DocumentRejected: as :meth:`Trust.check_term`.
             LedgerRejected: ``term_base`` or ``state_hash``.
         """
-        opened = self.trust.check_term(statement)
-        check_base(self.head, opened)
-        self._check_state(opened)
-        return opened
-
-    def _check_state(self, opened: TermStatement) -> None:
-        if opened.state_hash != self.state.hash():
-            raise LedgerHalted("state_hash", "our state is not the new term's base")
+        return record_checks.check_opening(statement, self.trust, self.state, self.head)
 
     def _read(self, text: str) -> Record:
         """A sequencer gets back what it has checked, once from the stream and once by itself,
@@ -314,46 +294,8 @@ class Replica:
         return record.parse_unverified(text)
 
     def _check_next(self, parsed: Record, wall: float, head: Head | None) -> Trust:
-        few = [event for event in parsed.events if type(event) not in _MANY]
-        trust = self._trust_after(parsed, few)
-        self._check_signature(parsed, trust)
-        self._check_content(parsed, few, wall, head)
-        return trust
-
-    def _trust_after(self, parsed: Record, few: Sequence[Event]) -> Trust:
-        trust = self.trust
-        for event in few:
-            if isinstance(event, KeysetPublished):
-                trust = trust.accept(event.keyset)
-                if trust.keyset is not None and trust.keyset.expires_at <= parsed.iat:
-                    raise DocumentRejected("keyset_expired", "the keyset had run out already")
-        if trust.keyset is None:
-            raise DocumentRejected("record_gap")
-        return trust
-
-    def _check_signature(self, parsed: Record, trust: Trust) -> None:
-        """A ledger key of the keyset in force signed it, or one of the keyset that it brings."""
-        keys = {
-            kid: key
-            for kid, key in {**trust.ledger_keys, **self.trust.ledger_keys}.items()
-            if self._may_sign(trust, kid, parsed.iat) or self._may_sign(self.trust, kid, parsed.iat)
-        }
-        try:
-            jws.verify_signature(
-                parsed.text, keys, typ=record.RECORD_TYP, max_length=record.MAX_RECORD_LENGTH
-            )
-        except JwsRejected:
-            raise LedgerRejected("record_signature", "no ledger key signed the record") from None
-        if parsed.iss != self.trust.issuer:
-            raise LedgerRejected("issuer", "the record is another issuer's")
-
-    def _may_sign(self, trust: Trust, kid: str, at: float) -> bool:
-        window = trust.windows.get(kid)
-        return (
-            window is not None
-            and kid not in self.state.revoked_keys
-            and window.sign_from <= at <= window.sign_until
-        )
+        beats = self._heartbeats.values()
+        return record_checks.check_next(parsed, self.trust, self.state, head, beats, wall)
 
     def _usable_ledger_keys(self, wall: float) -> dict[str, PublicKey]:
         """The keys that may sign now, give or take the slack between clocks: heartbeats and clock
@@ -366,38 +308,6 @@ class Replica:
             for kid, key in keys.items()
             if kid not in self.state.revoked_keys and _signs_now(self.trust.windows[kid], at)
         }
-
-    def _check_content(
-        self, parsed: Record, few: Sequence[Event], wall: float, head: Head | None
-    ) -> None:
-        opened = self._opened_term(few)
-        check_link(head, parsed, opened)
-        if opened is not None:
-            self._check_state(opened)  # and no heartbeat speaks against what the roots have said
-        elif any(self._names_another(beat, parsed) for beat in self._heartbeats.values()):
-            raise LedgerHalted("fork", "a heartbeat named another record at this place")
-        if parsed.iat > wall + MAX_AHEAD_S:
-            raise LedgerRejected("clock_ahead", "the record is ahead of this machine's clock")
-        for event in few:
-            match event:
-                case SubjectRevokedBefore() | ClientRevokedBefore() | AllRevokedBefore():
-                    if event.before > parsed.iat + MAX_CUTOFF_AHEAD_S:
-                        raise LedgerHalted("cutoff_ahead", "a cutoff is ahead of its record")
-                case Tick():
-                    if event.state_hash != self.state.hash():
-                        raise LedgerHalted("state_hash", "our state is not the sequencer's")
-                case _:
-                    pass
-
-    def _opened_term(self, few: Sequence[Event]) -> TermStatement | None:
-        for event in few:
-            if isinstance(event, TermOpened):
-                return self.trust.check_term(event.statement)
-        return None
-
-    @staticmethod
-    def _names_another(beat: Heartbeat, parsed: Record) -> bool:
-        return (beat.term, beat.head_n) == parsed.identity and beat.head_hash != parsed.hash
 
     def _contradicts(self, beat: Heartbeat) -> bool:
         return self._of_this_term(beat.term) and self._past.contradicts(
@@ -461,18 +371,6 @@ class Replica:
         if blocks or rejected.code == "clock_ahead":
             self._blocked = rejected.code  # the reason to give, should the chain not go on
         return Outcome.NOISE
-
-
-def is_plain(parsed: Record) -> bool:
-    """Whether no check of the record after it depends on what it does: it revokes tokens and
-    sessions, and nothing else.
-    """
-    return not parsed.unknown and _MANY.issuperset(map(type, parsed.events))
-
-
-def opens_term(parsed: Record) -> bool:
-    """Whether a record says that it opens a term, whoever may have signed that."""
-    return any(isinstance(event, TermOpened) for event in parsed.events)
 
 
 def _signs_now(window: KeysetKey, at: float) -> bool:

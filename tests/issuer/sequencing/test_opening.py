@@ -20,7 +20,8 @@ from tocsin_issuer.sequencing.appender import SteppedDown
 from tocsin_issuer.sequencing.opening import Opening
 from tocsin_issuer.store.journal import Journal
 from tocsin_issuer.store.outbox import Outbox
-from tocsin_revocation_bus.core.replica import MAX_AHEAD_S, Replica, opens_term
+from tocsin_revocation_bus.core.record_checks import MAX_AHEAD_S, opens_term
+from tocsin_revocation_bus.core.replica import Replica
 from tocsin_schemas import record, term
 from tocsin_schemas.errors import ConfigurationError, LedgerRejected
 from tocsin_schemas.events import TokensRevoked

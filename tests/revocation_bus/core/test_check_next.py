@@ -16,7 +16,8 @@ from tests.support.ledger import (
     tick,
 )
 from tests.support.tokens import ISSUER
-from tocsin_revocation_bus.core.replica import Outcome, Replica, is_plain
+from tocsin_revocation_bus.core.record_checks import is_plain
+from tocsin_revocation_bus.core.replica import Outcome, Replica
 from tocsin_schemas import record
 from tocsin_schemas.errors import LedgerHalted, LedgerRejected
 from tocsin_schemas.events import Event

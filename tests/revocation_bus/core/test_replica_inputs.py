@@ -35,12 +35,8 @@ from tests.support.ledger import (
     tick,
 )
 from tests.support.tokens import ISSUER
-from tocsin_revocation_bus.core.replica import (
-    MAX_AHEAD_S,
-    AgentState,
-    Outcome,
-    Replica,
-)
+from tocsin_revocation_bus.core.record_checks import MAX_AHEAD_S
+from tocsin_revocation_bus.core.replica import AgentState, Outcome, Replica
 from tocsin_schemas import record, term
 from tocsin_schemas.events import Event, TermOpened
 from tocsin_schemas.record import RECORD_TYP
