@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import pytest
 
 from tests.support.keys import public_jwk, signer
 from tests.support.up import Up, running_up
-from tocsin_issuer.exchange.policy_file import POLICY_NAME
+from tocsin_issuer.exchange.policy_file import LOOK_S, POLICY_NAME
 from tocsin_issuer.keys.signer import PrivateKeySigner
 
 POLICY = """
@@ -43,4 +44,5 @@ def clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clients]:
         made = up.administer("/admin/clients", {**body, "client_id": "orders-service"})
         names = ("orders-service", "signing-service")
         (issuer / POLICY_NAME).write_text("".join(POLICY.format(client=name) for name in names))
+        time.sleep(LOOK_S)
         yield Clients(up, made["client_secret"], key)
