@@ -150,6 +150,11 @@ STRICTER: dict[str, Stricter] = {
     "deep nesting": Stricter(
         NO_JSON["payload"], "more than 254 levels", lambda seen: seen.payload.depth > 254
     ),
+    "a payload of many values": Stricter(
+        NO_JSON["payload"],
+        "about 512 values, so that a token costs no more than its length",
+        lambda seen: sum(map(seen.payload.data.count, (b",", b"[", b"{"))) > 512,
+    ),
     "a header parameter that names a key or changes the text": Stricter(
         "header",
         "RFC 8725 section 3.10: nothing is fetched and no key is taken from a token",
