@@ -13,6 +13,7 @@ from tests.verifier_agent.fuzz.draft import ALGS, Draft, Op
 from tests.verifier_agent.fuzz.pools import (
     ALG_NAMES,
     CLAIMS,
+    COUNTS,
     DEPTHS,
     EDGES,
     ENCODINGS,
@@ -48,6 +49,8 @@ def value(rng: Random, depth: int = 0) -> str:
     if roll < 0.90:
         levels = rng.choice(DEPTHS) // 3
         return '{"a":' * levels + "1" + "}" * levels
+    if roll < 0.92:
+        return "[" + ",".join(["7"] * rng.choice(COUNTS)) + "]"
     inner = [value(rng, depth + 1) for _ in range(rng.randrange(4))]
     if roll < 0.95:
         return "[" + ",".join(inner) + "]"

@@ -21,6 +21,7 @@ OTHERS = [
     '[{"b":{"c":1,"d":2,"c":1}}]', "nul", "[1,]", "", "{", '[[["deep"]]]', '{"":0}',
 ]  # fmt: skip
 DEPTHS = [3, 60, 120, 250, 252, 253, 254, 255, 256, 300, 700, 990, 1200, 2600]
+COUNTS = [8, 480, 500, 505, 512, 513, 900]
 TIMES = ("exp", "iat", "nbf")
 CLAIMS = (
     "iss", "sub", "aud", "client_id", "iat", "nbf", "exp", "jti", "sid", "scope", "role", "perms",
