@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 CONFTEST = (ROOT / "tests" / "conftest.py").read_text()
 OPENING = """
@@ -59,17 +61,18 @@ PLANTED = (
 )
 
 
-def run(folder: Path, lines: Sequence[str]) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, lines: Sequence[str], *options: str) -> subprocess.CompletedProcess[str]:
     """Run one test for each line, in a process of its own."""
     tests = [f"def test_{i}(tmp_path):\n    {line}\n" for i, line in enumerate(lines)]
     (folder / "conftest.py").write_text(CONFTEST)
     (folder / "test_logs.py").write_text("\n\n".join([OPENING, *tests]))
     (folder / "pytest.ini").write_text("[pytest]\nasyncio_mode = auto\n")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:valkey", "-p", "no:schemathesis"]
+    outer = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     done = subprocess.run(
-        [*command, "--basetemp", str(folder / "temp"), str(folder)],
+        [*command, *options, "--basetemp", str(folder / "temp"), str(folder)],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**outer, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
@@ -85,8 +88,9 @@ def test_a_run_without_secrets_in_its_logs_passes(tmp_path: Path) -> None:
     assert "secrets in logs" not in done.stdout
 
 
-def test_each_planted_secret_fails_the_run_and_is_not_shown(tmp_path: Path) -> None:
-    done = run(tmp_path, (*GOOD, *PLANTED))
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_each_planted_secret_fails_the_run_and_is_not_shown(tmp_path: Path, workers: str) -> None:
+    done = run(tmp_path, (*GOOD, *PLANTED), "-n", workers)
     assert done.returncode == 1, done.stdout
     summary = done.stdout.partition("secrets in logs")[2]
     found = {i for i in range(len(PLANTED) + 1) if f"test_{i}\n" in summary}

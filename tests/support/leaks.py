@@ -124,7 +124,7 @@ class LeakWatch:
         self._secrets = Secrets()
         self._records = _Records()
         self._undo: list[Callable[[], None]] = []
-        self._leaks: list[str] = []
+        self._leaks: set[str] = set()
         logging.getLogger().addHandler(self._records)
         for name in OURS:
             logging.getLogger(name).setLevel(logging.DEBUG)
@@ -199,15 +199,23 @@ class LeakWatch:
         for path in self._files():
             text = path.read_text(errors="replace")
             found |= {f"{kind} in {path}" for kind in self._secrets.found_in(text)}
-        self._leaks = sorted(found)
+        self._leaks |= found
         if self._leaks:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        output: dict[str, object] | None = getattr(self._config, "workeroutput", None)
+        if output is not None:  # this is one of pytest-xdist's workers
+            output["leaks"] = sorted(self._leaks)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """What a worker has found: nobody heeds its own exit status."""
+        self._leaks |= set(getattr(node, "workeroutput", {}).get("leaks", ()))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Where, and of what kind: never the secret."""
         if self._leaks:
             terminalreporter.section("secrets in logs", red=True)
-            for leak in self._leaks:
+            for leak in sorted(self._leaks):
                 terminalreporter.write_line(leak)
 
     def _files(self) -> list[Path]:
