@@ -27,7 +27,9 @@ ROUTES = [
 ]
 
 
-@pytest.mark.parametrize(("method", "path", "permission"), ROUTES)
+@pytest.mark.parametrize(
+    ("method", "path", "permission"), ROUTES, ids=[permission for _, _, permission in ROUTES]
+)
 async def test_each_route_asks_for_its_permission(
     issuer: Issuer, method: str, path: str, permission: str
 ) -> None:
@@ -50,7 +52,9 @@ async def test_each_route_asks_for_its_permission(
     assert await events_in(issuer.outbox) == []
 
 
-@pytest.mark.parametrize(("method", "path", "permission"), ROUTES)
+@pytest.mark.parametrize(
+    ("method", "path", "permission"), ROUTES, ids=[permission for _, _, permission in ROUTES]
+)
 async def test_without_a_lease_nobody_is_an_operator(
     issuer: Issuer, method: str, path: str, permission: str
 ) -> None:

@@ -98,7 +98,9 @@ BAD: list[tuple[ProxyKind, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("proxy", "value"), BAD)
+@pytest.mark.parametrize(
+    ("proxy", "value"), BAD, ids=[f"{proxy}-{index}" for index, (proxy, _) in enumerate(BAD)]
+)
 async def test_a_value_that_is_not_understood_is_no_certificate(
     proxy: ProxyKind, value: str
 ) -> None:
