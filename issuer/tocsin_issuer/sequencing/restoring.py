@@ -13,6 +13,8 @@ from collections.abc import Callable
 from nats.aio.client import Client
 from redis.asyncio import Redis
 
+from tocsin_issuer.sequencing.lost_changes import LostChanges
+from tocsin_issuer.store.account_endings import AccountEndings
 from tocsin_issuer.store.journal import Journal, JournalEntry
 from tocsin_issuer.store.outbox import Outbox
 from tocsin_issuer.store.restoration import Restoration
@@ -27,12 +29,18 @@ class Restoring:
     """For the active sequencer. ``fresh_replica`` has applied nothing yet."""
 
     def __init__(
-        self, redis: Redis, client: Client, outbox: Outbox, fresh_replica: Callable[[], Replica]
+        self,
+        redis: Redis,
+        client: Client,
+        outbox: Outbox,
+        account_endings: AccountEndings,
+        fresh_replica: Callable[[], Replica],
     ) -> None:
         self._journal = Journal(redis)
         self._store = Restoration(redis)
         self._client = client
         self._outbox = outbox
+        self._account_endings = account_endings
         self._fresh_replica = fresh_replica
 
     async def bring_up(self, head_n: int) -> None:
@@ -47,6 +55,7 @@ class Restoring:
         _log.error("Redis went back to record %d of %d: every refresh token ends", newest, head_n)
         await self._store.end_all_families()
         entry_of = await self._waiting()
+        lost = LostChanges(self._account_endings)
         async for one in replay(self._client, self._fresh_replica()):
             parsed = one.record
             # What waits again has been committed, also in a record that was journaled and not yet
@@ -55,6 +64,8 @@ class Restoring:
             if parsed.n > newest:
                 for event in parsed.events:
                     await self._store.revoke(event)
+                    if event.id not in entry_of:  # what waits came with its change
+                        await lost.close(event, parsed.n)
                 await self._journal.append(parsed.n, parsed.text, list(ids))
             elif not ids:
                 continue

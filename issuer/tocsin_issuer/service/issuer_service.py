@@ -32,9 +32,11 @@ from tocsin_issuer.service.listeners import (
     internal_listener,
     public_listener,
 )
-from tocsin_issuer.service.stores import Stores, connect_store, open_stores
+from tocsin_issuer.service.stores import Stores, connect_store, open_account_endings, open_stores
 from tocsin_issuer.settings import IssuerSettings
 from tocsin_issuer.store.clients import ClientStore
+from tocsin_issuer.store.outbox import Outbox
+from tocsin_issuer.store.passwords import Passwords
 from tocsin_issuer.store.users import UserStore
 from tocsin_revocation_bus.clocks import wall_clock
 from tocsin_revocation_bus.core.replica import Replica
@@ -80,12 +82,16 @@ class IssuerService:
         document = folder.newest_keyset()
         self.keyset = _checked_keyset(document, config)
         redis = await connect_store(settings.redis_url, self._closing)
+        outbox, passwords = Outbox(redis), Passwords()
+        account_endings = open_account_endings(config, redis, outbox, passwords)
         ledger = await join_ledger(
             folder,
             document,
             self.keyset,
             bus=settings.bus,
             redis=redis,
+            outbox=outbox,
+            account_endings=account_endings,
             closing=self._closing,
             background=background,
         )
@@ -95,7 +101,7 @@ class IssuerService:
         await keys.manager.refresh()
         await name_foreign_issuers(config, folder, ledger)
         keys.look_after(background)
-        stores = open_stores(config, redis, ledger)
+        stores = open_stores(config, redis, ledger, passwords, account_endings)
         self._closing.push_async_callback(stores.audit_log.aclose)
         self.accounts = Accounts(stores.users, stores.clients)
         context = issuer_context(config, redis, ledger, stores, keys.manager)

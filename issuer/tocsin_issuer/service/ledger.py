@@ -21,6 +21,7 @@ from tocsin_issuer.sequencing.loop import SequencerLoop
 from tocsin_issuer.sequencing.opening import Opening
 from tocsin_issuer.sequencing.restoring import Restoring
 from tocsin_issuer.service.background import Background
+from tocsin_issuer.store.account_endings import AccountEndings
 from tocsin_issuer.store.event_text import new_event_id
 from tocsin_issuer.store.journal import Journal
 from tocsin_issuer.store.outbox import Outbox
@@ -81,6 +82,8 @@ async def join_ledger(
     *,
     bus: BusAddress,
     redis: Redis,
+    outbox: Outbox,
+    account_endings: AccountEndings,
     closing: AsyncExitStack,
     background: Background,
 ) -> IssuerLedger:
@@ -115,7 +118,6 @@ async def join_ledger(
     )
     await broker.start()
     closing.push_async_callback(stop_broker, broker)
-    outbox = Outbox(redis)
     sequencing = SequencerLoop(
         sequencer=sequencer,
         replica=replica,
@@ -123,7 +125,9 @@ async def join_ledger(
         client=client,
         outbox=outbox,
         journal=journal,
-        restoring=Restoring(redis, client, outbox, lambda: Replica(keyset.iss, pinned)),
+        restoring=Restoring(
+            redis, client, outbox, account_endings, lambda: Replica(keyset.iss, pinned)
+        ),
         opening=Opening(
             sequencer=sequencer,
             replica=replica,

@@ -19,6 +19,7 @@ from tocsin_issuer.store.clients import ClientStore
 from tocsin_issuer.store.command_records import CommandRecords
 from tocsin_issuer.store.connection import connect
 from tocsin_issuer.store.cutoffs import Cutoffs
+from tocsin_issuer.store.outbox import Outbox
 from tocsin_issuer.store.passwords import Passwords
 from tocsin_issuer.store.register import Register
 from tocsin_issuer.store.revocations import Revocations
@@ -62,22 +63,34 @@ async def connect_store(url: str, closing: AsyncExitStack) -> Redis:
     return redis
 
 
-def open_stores(config: IssuerConfig, redis: Redis, ledger: IssuerLedger) -> Stores:
+def open_account_endings(
+    config: IssuerConfig, redis: Redis, outbox: Outbox, passwords: Passwords
+) -> AccountEndings:
+    """What the sequencer needs as well, before anything else is open."""
+    return AccountEndings(
+        redis,
+        outbox,
+        passwords,
+        max_token_life_s=config.max_token_life_s,
+        session_absolute_s=config.session_absolute_s,
+    )
+
+
+def open_stores(
+    config: IssuerConfig,
+    redis: Redis,
+    ledger: IssuerLedger,
+    passwords: Passwords,
+    account_endings: AccountEndings,
+) -> Stores:
     """All of them. What ends something puts its event into the ledger's outbox."""
-    passwords = Passwords()
     foreign = KnownIssuers(lambda: ledger.replica.trust.keyset)
     guard = StoreGuard(redis, ledger.replica, ledger.follower.read_now)
     return Stores(
         users=UserStore(redis, passwords),
         clients=ClientStore(redis),
         accounts=AccountList(redis),
-        account_endings=AccountEndings(
-            redis,
-            ledger.outbox,
-            passwords,
-            max_token_life_s=config.max_token_life_s,
-            session_absolute_s=config.session_absolute_s,
-        ),
+        account_endings=account_endings,
         throttle=Throttle(redis, config),
         sessions=SessionStore(
             redis,

@@ -31,7 +31,9 @@ from tocsin_issuer.sequencing.committing import Committing
 from tocsin_issuer.sequencing.restoring import Restoring
 from tocsin_issuer.sequencing.store_guard import StoreGuard
 from tocsin_issuer.store import names
+from tocsin_issuer.store.account_endings import AccountEndings
 from tocsin_issuer.store.connection import connect
+from tocsin_issuer.store.passwords import Passwords
 from tocsin_revocation_bus.core.replica import Replica
 from tocsin_revocation_bus.core.trust import PinnedRoots
 from tocsin_revocation_bus.jetstream.connection import BusAddress
@@ -125,7 +127,19 @@ class Sequencing:
             outbox=issuer.outbox,
             journal=issuer.journal,
         )
-        self._restoring = Restoring(issuer.redis, client, issuer.outbox, lambda: self.replica)
+        self._restoring = Restoring(
+            issuer.redis,
+            client,
+            issuer.outbox,
+            AccountEndings(
+                issuer.redis,
+                issuer.outbox,
+                Passwords(issuer.hasher),
+                max_token_life_s=CONFIG.max_token_life_s,
+                session_absolute_s=CONFIG.session_absolute_s,
+            ),
+            lambda: self.replica,
+        )
 
     async def start(self) -> None:
         """The first record."""

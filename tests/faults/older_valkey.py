@@ -1,0 +1,26 @@
+"""Valkey as it was some time ago."""
+
+from __future__ import annotations
+
+import shutil
+
+from tests.faults.stack import Stack
+
+
+class OlderValkey:
+    """A copy of what the server had at the time, made while it was down for a moment."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._server = stack.valkey
+        self._files = stack.valkey.data_dir.path / "appendonlydir"
+        self._copy = stack.folder / "older-valkey"
+        self._server.kill()
+        shutil.copytree(self._files, self._copy)
+        self._server.start()
+
+    def restore(self) -> None:
+        """Put it back, and start the server on it."""
+        self._server.kill()
+        shutil.rmtree(self._files)
+        shutil.copytree(self._copy, self._files)
+        self._server.start()
