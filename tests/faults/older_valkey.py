@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
+import time
 
-from tests.faults.stack import Stack
+from tests.faults.issuer_process import IssuerProcess
+from tests.faults.stack import PATIENCE_S, Stack
 
 
 class OlderValkey:
@@ -24,3 +27,13 @@ class OlderValkey:
         shutil.rmtree(self._files)
         shutil.copytree(self._copy, self._files)
         self._server.start()
+
+
+async def answer_of(stack: Stack, issuer: IssuerProcess, refresh_token: str) -> tuple[int, str]:
+    """What a refresh comes to, once the store may be asked."""
+    deadline = time.monotonic() + PATIENCE_S
+    answer = await stack.refresh(issuer, refresh_token)
+    while answer.status == 503 and time.monotonic() < deadline:
+        await asyncio.sleep(0.02)
+        answer = await stack.refresh(issuer, refresh_token)
+    return answer.status, answer.members.get("error", "")

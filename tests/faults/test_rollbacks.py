@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import pytest
 from redis.asyncio import Redis
 
-from tests.faults.issuer_process import IssuerProcess
+from tests.faults.older_valkey import answer_of
 from tests.faults.stack import PATIENCE_S, POLICY, Stack, comes_to, verdict
 from tocsin_issuer.store import names
 from tocsin_issuer.store.connection import connect as connect_redis
@@ -164,9 +164,9 @@ async def test_refresh_waits_until_a_redis_that_went_back_has_the_ledger_again(
         stack.nats.resume()
 
         for token in (ended["refresh_token"], kept["refresh_token"]):
-            assert await _answer_of(stack, issuer, token) == (400, "invalid_grant")
+            assert await answer_of(stack, issuer, token) == (400, "invalid_grant")
         newer = used.members["refresh_token"]
-        assert await _answer_of(stack, issuer, newer) == (400, "invalid_grant")
+        assert await answer_of(stack, issuer, newer) == (400, "invalid_grant")
         last, last_sid = stack.token()
         assert (await stack.log_out(issuer, last)).accepted
         await comes_to(agent, last, "session_revoked")
@@ -181,13 +181,3 @@ async def test_refresh_waits_until_a_redis_that_went_back_has_the_ledger_again(
         async with _redis(stack) as redis:
             journaled = [entry.text for entry in await Journal(redis).after(0)]
         assert journaled == [one.record.text for one in ledger]
-
-
-async def _answer_of(stack: Stack, issuer: IssuerProcess, refresh_token: str) -> tuple[int, str]:
-    """What a refresh comes to, once the store may be asked."""
-    deadline = time.monotonic() + PATIENCE_S
-    answer = await stack.refresh(issuer, refresh_token)
-    while answer.status == 503 and time.monotonic() < deadline:
-        await asyncio.sleep(0.02)
-        answer = await stack.refresh(issuer, refresh_token)
-    return answer.status, answer.members.get("error", "")

@@ -5,6 +5,7 @@ import json
 import logging
 import signal
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +19,7 @@ from tocsin_issuer.exchange.policy import Target
 from tocsin_issuer.exchange.policy_file import read_policy
 from tocsin_issuer.keys import ceremony
 from tocsin_issuer.keys.draft_request import MAX_ROTATIONS
+from tocsin_schemas.errors import ConfigurationError
 from tocsin_schemas.keyset import Policy
 
 if TYPE_CHECKING:
@@ -87,6 +89,28 @@ async def _run(service: "IssuerService") -> None:
         await service.run_until(stopped)
     finally:
         await service.stop()
+
+
+@app.command("end-sessions")
+def end_sessions() -> None:
+    """End every session, on the Redis that TOCSIN_REDIS_URL names: after it was restored from a
+    backup while no issuer ran. Access tokens stay good until they expire.
+    """
+    from tocsin_issuer.settings import ExternalServers
+
+    url = ExternalServers.from_environment().redis_url
+    if url is None:
+        raise ConfigurationError("setting_missing", "TOCSIN_REDIS_URL is not set")
+    asyncio.run(_end_sessions(url))
+    print("every session has ended: everybody logs in anew")
+
+
+async def _end_sessions(url: str) -> None:
+    from tocsin_issuer.service.stores import connect_store
+    from tocsin_issuer.store.lineage import Lineage
+
+    async with AsyncExitStack() as closing:
+        await Lineage(await connect_store(url, closing)).end_all_families()
 
 
 @app.command("check-exchange")

@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from tocsin_issuer.sequencing.lost_changes import LostChanges
 from tocsin_issuer.store.account_endings import AccountEndings
 from tocsin_issuer.store.journal import Journal, JournalEntry
+from tocsin_issuer.store.lineage import Lineage
 from tocsin_issuer.store.outbox import Outbox
 from tocsin_issuer.store.restoration import Restoration
 from tocsin_revocation_bus.core.replica import Replica
@@ -38,6 +39,7 @@ class Restoring:
     ) -> None:
         self._journal = Journal(redis)
         self._store = Restoration(redis)
+        self._lineage = Lineage(redis)
         self._client = client
         self._outbox = outbox
         self._account_endings = account_endings
@@ -53,7 +55,7 @@ class Restoring:
         if newest >= head_n:
             return
         _log.error("Redis went back to record %d of %d: every refresh token ends", newest, head_n)
-        await self._store.end_all_families()
+        await self._lineage.end_all_families()
         entry_of = await self._waiting()
         lost = LostChanges(self._account_endings)
         async for one in replay(self._client, self._fresh_replica()):

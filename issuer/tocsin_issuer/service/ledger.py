@@ -20,6 +20,7 @@ from tocsin_issuer.keys.ledger_key import LedgerKey
 from tocsin_issuer.sequencing.loop import SequencerLoop
 from tocsin_issuer.sequencing.opening import Opening
 from tocsin_issuer.sequencing.restoring import Restoring
+from tocsin_issuer.sequencing.store_guard import StoreGuard
 from tocsin_issuer.service.background import Background
 from tocsin_issuer.store.account_endings import AccountEndings
 from tocsin_issuer.store.event_text import new_event_id
@@ -48,6 +49,7 @@ class IssuerLedger:
     replica: Replica
     follower: Follower
     outbox: Outbox
+    store_guard: StoreGuard
     sequencing: SequencerLoop
     broker: NatsBroker
 
@@ -143,11 +145,14 @@ async def join_ledger(
         event_id=new_event_id,
     )
     background.run(sequencing.run, "sequencer")
+    store_guard = StoreGuard(redis, replica, follower.read_now)
+    background.run(store_guard.watch, "store guard")
     return IssuerLedger(
         keyset=keyset,
         replica=replica,
         follower=follower,
         outbox=outbox,
+        store_guard=store_guard,
         sequencing=sequencing,
         broker=broker,
     )

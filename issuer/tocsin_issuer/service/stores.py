@@ -10,7 +10,6 @@ from redis.exceptions import RedisError
 
 from tocsin_issuer.config import IssuerConfig
 from tocsin_issuer.foreign.known_issuers import KnownIssuers
-from tocsin_issuer.sequencing.store_guard import StoreGuard
 from tocsin_issuer.service.ledger import IssuerLedger
 from tocsin_issuer.store.account_endings import AccountEndings
 from tocsin_issuer.store.account_list import AccountList
@@ -85,7 +84,6 @@ def open_stores(
 ) -> Stores:
     """All of them. What ends something puts its event into the ledger's outbox."""
     foreign = KnownIssuers(lambda: ledger.replica.trust.keyset)
-    guard = StoreGuard(redis, ledger.replica, ledger.follower.read_now)
     return Stores(
         users=UserStore(redis, passwords),
         clients=ClientStore(redis),
@@ -99,7 +97,7 @@ def open_stores(
             absolute_s=config.session_absolute_s,
             max_token_life_s=config.max_token_life_s,
             grace_s=config.refresh_grace_s,
-            require_current=guard.require_current,
+            require_current=ledger.store_guard.require_current,
         ),
         register=Register(redis, config.max_token_life_s),
         revocations=Revocations(

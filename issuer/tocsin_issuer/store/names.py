@@ -41,6 +41,12 @@ EPOCH_OF_ALL: Final = _PREFIX + "session-epoch:all"
 EPOCH_OF_SUBJECT: Final = _PREFIX + "session-epoch:sub:"
 """A session whose epoch is not the current one is dead; no scan is needed to end them all."""
 
+REFRESHES: Final = _PREFIX + "refreshes"
+"""How many refreshes have been answered."""
+
+PRIMARY: Final = _PREFIX + "primary"
+"""The server that they were counted on, by its replication id."""
+
 USER: Final = _PREFIX + "user:"
 USERNAME: Final = _PREFIX + "username:"
 THROTTLE: Final = _PREFIX + "throttle:"

@@ -5,7 +5,6 @@ from typing import Final
 from redis.asyncio import Redis
 
 from tocsin_issuer.store import names, scripts
-from tocsin_issuer.store.event_text import new_event_id
 from tocsin_schemas.claims import EXP_LEEWAY_S
 from tocsin_schemas.events import (
     AllRevokedBefore,
@@ -26,12 +25,6 @@ class Restoration:
         self._redis = redis
         self._cutoff = scripts.load(redis, "restore_cutoff")
         self._session_end = scripts.load(redis, "restore_session_end")
-
-    async def end_all_families(self) -> None:
-        """Everybody logs in anew: of a refresh token that is good here nobody knows whether it has
-        been used, or its session ended, in what was lost. Access tokens stay good.
-        """
-        await self._redis.set(names.EPOCH_OF_ALL, new_event_id())
 
     async def revoke(self, event: Event) -> None:
         """Do what the event did when it was added to the outbox, its epochs excepted."""

@@ -56,8 +56,8 @@ class OpenSession:
     ends: int
 
 
-async def _never_goes_back() -> None:
-    return None
+async def _never_goes_back(refreshes: int) -> int:
+    return refreshes
 
 
 class SessionStore:
@@ -65,8 +65,9 @@ class SessionStore:
     seconds; ``grace_s`` is how long after a refresh its request may be repeated, 0 for not at all.
     ``own`` is what users may see and do of their sessions.
 
-    ``require_current`` raises where Redis may be older than the ledger: a refresh token that is
-    good in it may have been used already. Without one, Redis is taken never to go back.
+    ``require_current`` raises where Redis may have lost something: a refresh token that is good in
+    it may have been used already. It is told how many refreshes there must have been, and returns
+    how many there have. Without one, Redis is taken never to go back.
 
     ``misused`` counts the refresh tokens that have ended their session here: ``reused``, ``ahead``
     of what Redis knows, or from an ``other_device``.
@@ -82,7 +83,7 @@ class SessionStore:
         max_token_life_s: int,
         grace_s: float = DEFAULT_GRACE_S,
         event_id: Callable[[], str] = event_text.new_event_id,
-        require_current: Callable[[], Awaitable[None]] = _never_goes_back,
+        require_current: Callable[[int], Awaitable[int]] = _never_goes_back,
     ) -> None:
         self._redis = redis
         self._outbox = outbox
@@ -181,7 +182,7 @@ class SessionStore:
                 it is; ``invalid_grant`` for all else; ``store_went_back`` (503) where Redis may be
                 older than the ledger.
         """
-        await self._require_current()
+        refreshes = await self._require_current(0)
         session = await self._exchange(
             text,
             bound_s=bound_s,
@@ -189,7 +190,7 @@ class SessionStore:
             authenticated=authenticated,
             device_id=device_id,
         )
-        await self._require_current()  # it may have gone back in between
+        await self._require_current(refreshes + 1)  # it may have gone back in between
         return session
 
     async def _exchange(
@@ -227,6 +228,7 @@ class SessionStore:
             names.SESSION + token.sid,
             names.SESSION_TOKENS + token.sid,
             names.EPOCH_OF_ALL,
+            names.REFRESHES,
         ]
         answer: Any = await self._refresh(keys=keys, args=arguments)
         if answer[0] in _ENDED:
@@ -245,10 +247,6 @@ class SessionStore:
     async def exists(self, sid: str) -> bool:
         """Whether Redis keeps the session. A cutoff may have ended it all the same."""
         return bool(await self._redis.exists(names.SESSION + sid))
-
-    async def end_all_families(self) -> None:
-        """After a change of primary: everybody logs in anew. Access tokens stay good."""
-        await self._redis.set(names.EPOCH_OF_ALL, self._event_id())
 
     def _event(self, ending: Ending) -> str:
         return event_text.sessions_opening(

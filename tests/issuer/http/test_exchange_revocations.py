@@ -13,6 +13,7 @@ from tests.issuer.http.exchange_services import (
     refused,
 )
 from tocsin_issuer.store import names
+from tocsin_issuer.store.lineage import Lineage
 from tocsin_revocation_bus.core.state import State
 from tocsin_schemas.record import Record
 from tocsin_verifier_agent.core.claims_check import facts_from
@@ -156,7 +157,7 @@ async def test_a_family_that_ended_is_not_traded_for(
     services: Services, subject: dict[str, Any]
 ) -> None:
     """After a change of primary nobody knows what was lost: everybody logs in anew."""
-    await services.sessions.end_all_families()
+    await Lineage(services.issuer.redis).end_all_families()
     assert await refused(await services.ask(subject["access_token"])) == (400, "invalid_request")
 
 

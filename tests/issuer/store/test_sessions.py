@@ -11,6 +11,7 @@ from redis.exceptions import ResponseError
 from tests.issuer.store.conftest import ABSOLUTE_S, BOUND_S, IDLE_S, MAX_TOKEN_LIFE_S
 from tests.issuer.store.helpers import events_in, mint, only_event, server_time
 from tocsin_issuer.store import names
+from tocsin_issuer.store.lineage import Lineage
 from tocsin_issuer.store.outbox import Outbox
 from tocsin_issuer.store.refresh_token import RefreshToken
 from tocsin_issuer.store.register import Register
@@ -216,9 +217,9 @@ async def test_no_session_for_the_disabled(redis: Redis, sessions: SessionStore)
 
 
 async def test_a_new_primary_ends_every_family_but_no_access_token(
-    sessions: SessionStore, session: OpenSession, outbox: Outbox
+    redis: Redis, sessions: SessionStore, session: OpenSession, outbox: Outbox
 ) -> None:
-    await sessions.end_all_families()
+    await Lineage(redis).end_all_families()
     await assert_refused(sessions, session.refresh_token)
     assert await events_in(outbox) == []
 

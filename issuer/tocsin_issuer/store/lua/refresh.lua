@@ -1,6 +1,6 @@
 -- Exchanges a refresh token for the next one of its family: once, and once more where the answer
 -- was lost.
--- KEYS: outbox, session, tokens of the session, epoch of all.
+-- KEYS: outbox, session, tokens of the session, epoch of all, how many refreshes there have been.
 -- ARGV: generation, digest of the family's part, digest of the secret, digest of the next secret,
 --   client or '', seconds it may be idle, prefix of a subject's epoch, seconds that a rule against a
 --   session lives, exp leeway, prefix of the projection, this session in an event up to its number,
@@ -12,7 +12,7 @@
 expect('stream', KEYS[1])
 expect('hash', KEYS[2])
 expect('zset', KEYS[3])
-expect('string', KEYS[4])
+expect('string', KEYS[4], KEYS[5])
 
 local fields = redis.call('HMGET', KEYS[2], 'sub', 'client_id', 'audiences', 'ends', 'generation',
   'family', 'secret', 'epoch_of_all', 'epoch_of_subject', 'device_digest', 'before', 'replaced_ms')
@@ -45,6 +45,7 @@ local function accept()
 end
 
 local function replace(...)
+  redis.call('INCR', KEYS[5])
   redis.call('HSET', KEYS[2], 'secret', ARGV[4], 'seen', int(time), ...)
   redis.call('EXPIREAT', KEYS[2], int(math.min(time + tonumber(ARGV[6]), tonumber(ends))))
   return accept()
