@@ -17,6 +17,7 @@ from tests.faults.proxy import Proxy
 from tocsin_issuer.embedded.port import find_free
 
 COMMAND = [str(Path(sys.executable).with_name("tocsin"))]
+FORGETFUL = [sys.executable, "-m", "tests.faults.forgetful_issuer"]
 SHIFTED = [sys.executable, "-m", "tests.faults.shifted_issuer"]
 ROOT = Path(__file__).parents[2]
 READY_S = 30.0
@@ -26,7 +27,7 @@ READY_S = 30.0
 class IssuerProcess:
     """``nats`` and ``redis`` stand between it and its servers, ``answers`` before its public
     listener. ``environment`` names all that it needs but the addresses; by ``clock_shift_s`` its
-    wall clock is wrong.
+    wall clock is wrong. One that is ``forgetful`` remembers no more than a few records.
     """
 
     folder: Path
@@ -35,6 +36,7 @@ class IssuerProcess:
     redis: Proxy
     redis_url: str = field(repr=False)  # with PORT in place of the port
     clock_shift_s: float = 0.0
+    forgetful: bool = False
     port: int = field(default_factory=find_free)
     internal_port: int = field(default_factory=find_free)
     answers: Proxy = field(init=False)
@@ -62,7 +64,7 @@ class IssuerProcess:
         """Start the process, and wait until it serves."""
         with self.folder.with_suffix(".log").open("ab") as log:
             self.process = subprocess.Popen(  # noqa: ASYNC220 - from the main thread, at once
-                [*(SHIFTED if self.clock_shift_s else COMMAND), "issuer", "run"],
+                [*self._command(), "issuer", "run"],
                 cwd=ROOT,
                 env={
                     **os.environ,
@@ -87,6 +89,11 @@ class IssuerProcess:
                     await asyncio.sleep(0.03)
                 assert self.process.poll() is None, self.log
                 assert time.monotonic() < deadline, self.log
+
+    def _command(self) -> list[str]:
+        if self.forgetful:
+            return FORGETFUL
+        return SHIFTED if self.clock_shift_s else COMMAND
 
     def signal(self, number: signal.Signals) -> None:
         """SIGSTOP, SIGCONT …"""

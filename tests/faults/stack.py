@@ -83,9 +83,11 @@ class Stack:
 
     # --- issuers --------------------------------------------------------------------------------
 
-    async def issuer(self, name: str = "a", clock_shift_s: float = 0.0) -> IssuerProcess:
+    async def issuer(
+        self, name: str = "a", clock_shift_s: float = 0.0, forgetful: bool = False
+    ) -> IssuerProcess:
         """Start an issuer: the first one, another candidate, or again one that was killed. Its wall
-        clock is wrong by that many seconds.
+        clock is wrong by that many seconds; one that is forgetful remembers few records.
         """
         if name not in self.issuers:
             folder = self.folder / f"issuer-{name}"
@@ -102,6 +104,7 @@ class Stack:
                 Proxy(self.valkey.port),
                 self.valkey.url.replace(f":{self.valkey.port}/", ":PORT/"),
                 clock_shift_s,
+                forgetful,
             )
             self.issuers[name] = made
             await made.open()

@@ -63,6 +63,40 @@ async def test_nats_goes_back_and_gets_the_same_records_again(
         assert await verdict(agent, stack.token()[0]) == "accepted"
 
 
+@pytest.mark.parametrize("trimmed", [0, 1, 4])
+async def test_nats_goes_back_further_than_a_replica_remembers(stack: Stack, trimmed: int) -> None:
+    """The journal knows what stands in the stream, and where that is older than all it keeps, what
+    its oldest record follows.
+    """
+    issuer = await stack.issuer(forgetful=True)
+    store = stack.nats.data_dir.path / "jetstream"
+    for _ in range(3):
+        assert (await stack.log_out(issuer, stack.token()[0])).status == 200
+    stack.nats.kill()
+    shutil.copytree(store, stack.folder / "older")
+    stack.nats.start()
+    older = len(await stack.ledger())
+    for _ in range(8):
+        while (await stack.log_out(issuer, stack.token()[0])).status != 200:
+            pass
+    before = [one.record.text for one in await stack.ledger()]
+    async with _redis(stack) as redis:
+        for n in range(1, trimmed + 1):
+            await redis.xdel(names.JOURNAL, f"{n}-0")
+    assert trimmed <= older == 4
+
+    stack.nats.kill()
+    shutil.rmtree(store)
+    shutil.copytree(stack.folder / "older", store)
+    stack.nats.start()
+    last, last_sid = stack.token()
+    assert (await stack.log_out(issuer, last)).accepted
+    async with stack.agent() as agent:
+        await comes_to(agent, last, "session_revoked")
+    assert [one.record.text for one in await stack.ledger()][: len(before)] == before
+    assert await stack.times_revoked(last_sid) == 1
+
+
 async def test_nats_goes_back_further_than_the_journal_reaches(stack: Stack) -> None:
     """Records in between are lost to everybody, so nothing is appended and nobody gets a lease;
     what is accepted meanwhile waits. With the newer store all goes on.

@@ -216,7 +216,9 @@ class SequencerLoop:
     async def _last_n(self, last_seq: int) -> int:
         """The number of the last record in the stream, looked for from its end.
 
-        Only what our replica has applied counts: others can write bytes that look like a record.
+        Only what our replica has applied counts: others can write bytes that look like a record. A
+        replica remembers the newest alone; a NATS that went back further is compared with the
+        journal.
         """
         span = _TAIL
         while True:
@@ -224,16 +226,18 @@ class SequencerLoop:
             n = 0
             async for message in read_all(self._client, first):
                 if not message.is_heartbeat:
-                    n = max(n, self._n_of(message.text))
+                    n = max(n, await self._n_of(message.text))
             if n or first == 1:
                 return n
             span *= 16
 
-    def _n_of(self, text: str) -> int:
+    async def _n_of(self, text: str) -> int:
         try:
             parsed = record.parse_unverified(text)
         except LedgerRejected:
             return 0
+        if self._replica.has_forgotten(parsed):
+            return parsed.n if await self._journal.vouches_for(parsed) else 0
         return parsed.n if self._replica.has_applied(parsed) else 0
 
     # --- appending ------------------------------------------------------------------------------

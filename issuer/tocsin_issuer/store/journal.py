@@ -13,7 +13,9 @@ import orjson
 from redis.asyncio import Redis
 
 from tocsin_issuer.store import names, scripts
+from tocsin_schemas import record
 from tocsin_schemas.errors import LedgerRejected
+from tocsin_schemas.record import Record
 
 MAX_RECORDS: Final = 100_000
 MAX_BYTES: Final = 512 * 2**20
@@ -98,6 +100,15 @@ class Journal:
         """The records that follow n, in order; the first ``limit`` of them."""
         rows: Any = await self._redis.xrange(names.JOURNAL, min=f"{n + 1}-0", count=limit)
         return [_entry(row) for row in rows]
+
+    async def vouches_for(self, parsed: Record) -> bool:
+        """Whether it keeps this very record, or the next one, which names its hash."""
+        entry = next(iter(await self.after(parsed.n - 1, 1)), None)
+        if entry is None or entry.n > parsed.n + 1:
+            return False
+        if entry.n == parsed.n:
+            return entry.text == parsed.text
+        return record.parse_unverified(entry.text).prev == parsed.hash
 
     async def settle(self, entry: JournalEntry, term: int, hash: str, seq: int) -> None:
         """The record is in the stream at ``seq``: delete what it carried from the outbox, and move

@@ -161,6 +161,13 @@ class Replica:
         """Whether this very record is one of the newest that were applied."""
         return self._past.confirms(parsed.identity, parsed.hash)
 
+    def has_forgotten(self, parsed: Record) -> bool:
+        """Whether it stands where records were applied that are remembered no more: it may be one
+        of them.
+        """
+        known = self.has_applied(parsed) or self._past.contradicts(parsed.identity, parsed.hash)
+        return self.head is not None and parsed.n <= self.head.n and not known
+
     def newest_beat(self) -> Heartbeat | None:
         """The heartbeat that was heard last, whatever its signer's clocks say."""
         return self._heartbeats[next(reversed(self._heartbeats))] if self._heartbeats else None
