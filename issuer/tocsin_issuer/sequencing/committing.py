@@ -116,7 +116,8 @@ class Committing:
                 raise
             if len(entries) > 1:
                 for entry in entries:  # find the one that no agent would accept
-                    await self._commit_group([entry])
+                    if not await self._commit_group([entry]):
+                        break  # what another one's record holds must not be committed again
                 return False
             event_text.read_all([entries[0].events])  # what cannot be read here has to stay
             _log.error("dropped outbox entry %s: %s", entries[0].id, rejected.code)

@@ -177,6 +177,24 @@ async def test_an_entry_that_this_version_cannot_read_stays_and_nothing_passes_i
     assert await redis.xlen(names.REJECTED) == 0
 
 
+async def test_what_another_ones_record_holds_is_not_committed_again_when_a_group_is_split(
+    candidate: Candidate, redis: Redis, outbox: Outbox
+) -> None:
+    """It journaled two entries and died. Ours finds a third one, which nobody can read."""
+    await candidate.begin()
+    ids = [await outbox.add([revoke_token(jti)]) for jti in ("one", "two")]
+    events = [event for entry in await outbox.read(10) for event in entry.events]
+    theirs = candidate.sequencer.build(events, "theirs", time.time())
+    await Journal(redis).append(2, theirs, ids)
+    unreadable = '[{"kind":"tokens-revoked","members":{"id":1}}]'
+    await redis.xadd(names.OUTBOX, {"events": unreadable})
+    with pytest.raises(LedgerRejected, match="event_malformed"):
+        while await candidate.committing.commit_waiting():
+            pass
+    assert await candidate.revoked() == ["one", "two"]
+    assert await outbox.length() == 1
+
+
 async def test_what_no_agent_would_accept_is_put_aside_and_the_rest_goes_on(
     candidate: Candidate, redis: Redis, outbox: Outbox
 ) -> None:
