@@ -11,15 +11,19 @@ from tests.faults.stack import PATIENCE_S, Stack
 
 
 class OlderValkey:
-    """A copy of what the server had at the time, made while it was down for a moment."""
+    """A copy of what the server had at the time, made while it was down for a moment; or ``live``,
+    where nobody writes.
+    """
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, *, live: bool = False) -> None:
         self._server = stack.valkey
         self._files = stack.valkey.data_dir.path / "appendonlydir"
         self._copy = stack.folder / "older-valkey"
-        self._server.kill()
+        if not live:
+            self._server.kill()
         shutil.copytree(self._files, self._copy)
-        self._server.start()
+        if not live:
+            self._server.start()
 
     def restore(self) -> None:
         """Put it back, and start the server on it."""

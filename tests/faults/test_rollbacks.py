@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import pytest
 from redis.asyncio import Redis
 
-from tests.faults.older_valkey import answer_of
+from tests.faults.older_valkey import OlderValkey, answer_of
 from tests.faults.stack import PATIENCE_S, POLICY, Stack, comes_to, verdict
 from tocsin_issuer.store import names
 from tocsin_issuer.store.connection import connect as connect_redis
@@ -155,6 +155,28 @@ async def _redis(stack: Stack) -> AsyncIterator[Redis]:
         yield redis
     finally:
         await redis.aclose()
+
+
+async def test_redis_goes_back_to_when_a_record_was_not_settled_yet(stack: Stack) -> None:
+    """Its journal reaches the ledger's head, and still its outbox holds what is in the ledger."""
+    issuer = await stack.issuer()
+    leaving, sid = stack.token()
+    hold = issuer.redis.hold(b"tocsin:outbox\r\n$17\r\ntocsin:checkpoint")
+    assert (await stack.log_out(issuer, leaving)).status == 200
+    async with asyncio.timeout(5):
+        await hold.reached.wait()
+    older = OlderValkey(stack, live=True)
+    hold.release()
+    async with stack.store() as redis, asyncio.timeout(5):
+        waiting = 1
+        while waiting:
+            await asyncio.sleep(0.02)
+            waiting = await redis.xlen(names.OUTBOX)
+    older.restore()
+    last, last_sid = stack.token()
+    while (await stack.log_out(issuer, last)).status != 200:
+        last, last_sid = stack.token()
+    assert await stack.times_revoked(sid) == await stack.times_revoked(last_sid) == 1
 
 
 async def test_refresh_waits_until_a_redis_that_went_back_has_the_ledger_again(

@@ -37,7 +37,7 @@ class Restoring:
         account_endings: AccountEndings,
         fresh_replica: Callable[[], Replica],
     ) -> None:
-        self._journal = Journal(redis)
+        self._redis = redis
         self._store = Restoration(redis)
         self._lineage = Lineage(redis)
         self._client = client
@@ -51,7 +51,8 @@ class Restoring:
         Raises:
             RedisError, ReadFailed: it is to be called again, and goes on where it was.
         """
-        newest = await self._journal.newest()
+        journal = Journal(self._redis)  # one that knows of nothing that Redis has lost
+        newest = await journal.newest()
         if newest >= head_n:
             return
         _log.error("Redis went back to record %d of %d: every refresh token ends", newest, head_n)
@@ -68,12 +69,12 @@ class Restoring:
                     await self._store.revoke(event)
                     if event.id not in entry_of:  # what waits came with its change
                         await lost.close(event, parsed.n)
-                await self._journal.append(parsed.n, parsed.text, list(ids))
+                await journal.append(parsed.n, parsed.text, list(ids))
             elif not ids:
                 continue
             self._outbox.mark_committed(ids)
             entry = JournalEntry(parsed.n, parsed.text, tuple(ids))
-            await self._journal.settle(entry, parsed.term, parsed.hash, one.seq)
+            await journal.settle(entry, parsed.term, parsed.hash, one.seq)
         _log.error("Redis is up to the ledger again")
 
     async def _waiting(self) -> dict[str, str]:

@@ -52,17 +52,19 @@ class Journal:
         self._newest = scripts.load(redis, "journal_newest")
         self._reopen = scripts.load(redis, "journal_reopen")
         self._settle = scripts.load(redis, "settle")
+        self._settled = (0, 0)  # what Redis has told us
 
     async def append(self, n: int, text: str, outbox_ids: Sequence[str]) -> JournalEntry:
         """Keep record n. Returns what stands there: ours, or another that was there first.
 
         Raises:
             LedgerRejected: ``journal_went_on``: n lies behind what the journal still keeps;
-                ``journal_went_back``: it lacks records before n, so Redis has lost them.
+                ``journal_went_back``: it lacks records before n, or does not know that they were
+                settled. Redis has lost that, and the outbox may hold what is in the ledger.
         """
         answer: Any = await self._append(
-            keys=[names.JOURNAL, names.JOURNAL_BYTES],
-            args=[n, text, orjson.dumps(list(outbox_ids)), MAX_RECORDS, MAX_BYTES],
+            keys=[names.JOURNAL, names.JOURNAL_BYTES, names.CHECKPOINT],
+            args=[n, text, orjson.dumps(list(outbox_ids)), MAX_RECORDS, MAX_BYTES, *self._settled],
         )
         match answer:
             case ["ok"]:
@@ -118,13 +120,18 @@ class Journal:
             keys=[names.OUTBOX, names.CHECKPOINT],
             args=[term, entry.n, hash, seq, orjson.dumps(entry.outbox_ids)],
         )
+        self._settled = max(self._settled, (term, entry.n))
 
     async def checkpoint(self) -> Checkpoint | None:
         """The last record settled, or None in a new ledger."""
         fields: Any = await self._redis.hgetall(names.CHECKPOINT)
         if not fields:
             return None
-        return Checkpoint(int(fields["term"]), int(fields["n"]), fields["hash"], int(fields["seq"]))
+        found = Checkpoint(
+            int(fields["term"]), int(fields["n"]), fields["hash"], int(fields["seq"])
+        )
+        self._settled = max(self._settled, (found.term, found.n))
+        return found
 
 
 def _entry(row: Any) -> JournalEntry:

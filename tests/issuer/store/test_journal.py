@@ -48,6 +48,23 @@ async def test_a_journal_that_lacks_records_takes_no_more(journal: Journal) -> N
     assert await journal.newest() == 1
 
 
+async def test_a_redis_that_no_longer_knows_what_was_settled_takes_no_more(
+    redis: Redis, journal: Journal
+) -> None:
+    """What the record carried waits in its outbox again: the next one could carry it once more."""
+    older = await journal.append(1, "text", [])
+    await journal.settle(older, 1, "hash", 7)
+    settled = await journal.append(2, "text", [])
+    before = await redis.dump(names.CHECKPOINT)
+    assert before is not None
+    await journal.settle(settled, 1, "hash", 8)
+    await redis.restore(names.CHECKPOINT, 0, before, replace=True)
+    with pytest.raises(LedgerRejected, match="journal_went_back"):
+        await journal.append(3, "text", [])
+    await journal.settle(settled, 1, "hash", 8)
+    await journal.append(3, "text", [])
+
+
 async def test_a_record_behind_the_journal_is_refused(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
