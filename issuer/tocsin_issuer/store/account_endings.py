@@ -48,7 +48,7 @@ class AccountEndings:
         session_absolute_s: int,
         event_id: Callable[[], str] = event_text.new_event_id,
     ) -> None:
-        self._script = scripts.load(redis, "end_account")
+        self._script = scripts.EmittingScript(redis, "end_account")
         self._outbox = outbox
         self._passwords = passwords
         self._rule_life_s = rule_until(max_token_life_s)
@@ -142,6 +142,7 @@ class AccountEndings:
 
     async def _run(self, event: Cutoff, keys: list[str], change: tuple[str, ...]) -> Emission:
         answer: Any = await self._script(
+            event.id,
             keys=[names.OUTBOX, *keys],
             args=[
                 event_text.cutoff_opening(event),

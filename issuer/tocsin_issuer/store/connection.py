@@ -46,8 +46,9 @@ class _Client(Redis):
 def connect(url: str, *, max_connections: int = MAX_CONNECTIONS) -> Redis:
     """A client for the URL. It connects when it is first used; close it with ``aclose()``.
 
-    A command whose connection broke is sent again, so a script may run twice: each of ours either
-    recognises its own second run or does no harm by it. A command that timed out is not.
+    A command whose connection broke is sent again, so a script may run twice: those that emit an
+    event recognise their own second run (:class:`~tocsin_issuer.store.scripts.EmittingScript`), or
+    find nothing left to end; the others do no harm by it. A command that timed out is not.
     """
     pool = BlockingConnectionPool.from_url(
         url,

@@ -51,7 +51,7 @@ class Cutoffs:
         foreign: KnownIssuers = NO_FOREIGN_ISSUERS,
         event_id: Callable[[], str] = event_text.new_event_id,
     ) -> None:
-        self._script = scripts.load(redis, "cutoff")
+        self._script = scripts.EmittingScript(redis, "cutoff")
         self._outbox = outbox
         self._max_token_life_s = max_token_life_s
         self._foreign = foreign
@@ -119,6 +119,7 @@ class Cutoffs:
         self, event: Cutoff, keys: list[str], ahead_s: int, epoch_life_s: int = _FOR_EVER
     ) -> Emission:
         answer: Any = await self._script(
+            event.id,
             keys=[names.OUTBOX, *keys],
             args=[
                 event_text.cutoff_opening(event),

@@ -19,7 +19,6 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from tocsin_issuer.store import event_text, names, scripts
 from tocsin_schemas.events import Event, RawEvent
 
-_FIELD: Final = "events"
 _REMEMBERED: Final = 100_000
 _ANY_LENGTH: Final = 2**53
 _LOOKED_AT: Final = 256  # records; whoever has waited for longer is told that it is pending
@@ -69,6 +68,7 @@ class Outbox:
         self.wake = asyncio.Event()
         self._redis = redis
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
+        self._add = scripts.EmittingScript(redis, "add_to_outbox")
         self._read = scripts.load(redis, "read_outbox")
         self._committed = scripts.load(redis, "committed")
         self._measure = scripts.load(redis, "outbox_waiting")
@@ -83,9 +83,9 @@ class Outbox:
             RequestRejected: ``too_many_events`` (413).
         """
         text = event_text.encode(events)
-        entry_id = str(await self._redis.xadd(names.OUTBOX, {_FIELD: text}))
+        entry_id = await self._add(event_text.new_event_id(), keys=[names.OUTBOX], args=[text])
         self.announce()
-        return entry_id
+        return str(entry_id)
 
     async def emit(self, event: Event) -> Emission:
         """Add one event."""

@@ -45,8 +45,8 @@ class Revocations:
         self._max_token_life_s = max_token_life_s
         self._foreign = foreign
         self._event_id = event_id
-        self._revoke_sessions = scripts.load(redis, "revoke_sessions")
-        self._revoke_tokens = scripts.load(redis, "revoke_tokens")
+        self._revoke_sessions = scripts.EmittingScript(redis, "revoke_sessions")
+        self._revoke_tokens = scripts.EmittingScript(redis, "revoke_tokens")
 
     async def revoke_sessions(
         self,
@@ -78,6 +78,7 @@ class Revocations:
         for sid in sids if iss is None else ():
             keys += [names.SESSION + sid, names.SESSION_TOKENS + sid]
         entry_id = await self._revoke_sessions(
+            event.id,
             keys=keys,
             args=[
                 event_text.sessions_opening(event),
@@ -110,6 +111,7 @@ class Revocations:
         rules = tuple(RevokedToken(jti, rule_until(exp), iss) for jti, exp in tokens)
         event = TokensRevoked(id=self._event_id(), reason=reason, initiator=initiator, tokens=rules)
         answer: Any = await self._revoke_tokens(
+            event.id,
             keys=[names.OUTBOX, *(names.DENIED + rule.jti for rule in rules if iss is None)],
             args=[
                 event_text.encode([event]),
