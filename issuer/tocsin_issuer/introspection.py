@@ -1,18 +1,26 @@
 """What the issuer says of a token (RFC 7662): the slow truth, for whoever asks it.
 
-A token is active if the issuer's own verifier accepts it now, and if no revocation hits it that
-has been accepted and waits for the ledger: those stand in the outbox.
+A token is active if the issuer's own verifier accepts it now, and if another one could be derived
+from it. The verifier may lag behind a ledger that another replica writes, so Redis is asked, where
+revocations are accepted: whatever ends a token, a session or an account counts there at once. So
+does what a stolen key signs, since it is not in the register. A key's revocation stands in the
+outbox, and then in the ledger alone: it is the one that counts here when the verifier reads it.
 """
 
 from collections.abc import Iterable
 from typing import Any, Final
 
+from msgspec import UNSET, to_builtins
+
 from tocsin_issuer.http.context import IssuerContext
+from tocsin_issuer.minting import Derivation
 from tocsin_issuer.store.outbox import OutboxEntry
 from tocsin_revocation_bus.core.state import State, TokenFacts
 from tocsin_schemas import jws
-from tocsin_schemas.errors import AgentStale, LedgerRejected, TokenRejected
+from tocsin_schemas.claims import EXP_LEEWAY_S, OriginClaim
+from tocsin_schemas.errors import AgentStale, LedgerRejected, RequestRejected, TokenRejected
 from tocsin_schemas.record import Record
+from tocsin_verifier_agent.core.access_token import AccessToken
 from tocsin_verifier_agent.core.claims_check import facts_from
 
 MAX_WAITING: Final = 512
@@ -40,8 +48,6 @@ _INACTIVE: Final[dict[str, Any]] = {"active": False}
 async def introspect(context: IssuerContext, token: str) -> dict[str, Any]:
     """The members of the answer; ``{"active": false}`` and no more of any token that is not good.
 
-    The outbox is read before the verifier is asked: what has left it by then, the verifier knows.
-
     Raises:
         AgentStale: the issuer cannot prove that it is up to date, so nobody can say (503).
     """
@@ -54,6 +60,8 @@ async def introspect(context: IssuerContext, token: str) -> dict[str, Any]:
         facts = facts_from(_kid_of(token), verified.token, own_jti=True)
         if _why_rejected(waiting, facts) is not None:
             return _INACTIVE
+    if not await _stands(context, verified.token):
+        return _INACTIVE
     claims = verified.claims
     members: dict[str, Any] = {name: claims[name] for name in _MEMBERS if name in claims}
     return {"active": True, "token_type": "Bearer", **members}
@@ -67,6 +75,24 @@ async def _waiting(context: IssuerContext) -> list[OutboxEntry]:
     if len(entries) > MAX_WAITING:
         raise AgentStale("outbox_long")
     return entries
+
+
+async def _stands(context: IssuerContext, token: AccessToken) -> bool:
+    """Whether Redis knows nothing against the token, its first subject token, its session, and all
+    who have a hand in it: what it would say if the token's own client traded it.
+    """
+    client_id = "" if token.client_id is UNSET else token.client_id
+    act = {"sub": client_id} if token.act is UNSET else to_builtins(token.act)
+    origin: OriginClaim = {"jti": str(token.jti), "iat": token.iat}
+    if token.orig is not UNSET:
+        origin = {"jti": token.orig.jti, "iat": min(token.iat, token.orig.iat)}
+    derivation = Derivation(act, origin, token.exp + EXP_LEEWAY_S, parent=str(token.jti))
+    sid = None if token.sid is UNSET else token.sid
+    try:
+        await context.minter.check_parent(token.sub, client_id, sid, derivation)
+    except RequestRejected:
+        return False
+    return True
 
 
 def _kid_of(token: str) -> str:
