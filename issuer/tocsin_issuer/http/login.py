@@ -121,8 +121,7 @@ def login_router(context: IssuerContext) -> APIRouter:
         """End every session of the token's subject, and revoke every token of theirs so far."""
         verified = verified_owner(context, request)
         claims = verified.claims
-        # Who acts for somebody is not that person, and who is logged out logs nobody out.
-        if "act" in claims or ("sid" in claims and not await context.sessions.own.vouched(claims)):
+        if "sid" in claims and not await context.sessions.own.vouched(claims):
             raise TokenRejected("session_gone")
         about(actor=verified.subject)
         emission = await context.cutoffs.subject(
