@@ -73,13 +73,14 @@ def internal_metadata_router(context: IssuerContext) -> APIRouter:
             "response_types_supported": [],
             "grant_types_supported": [GRANT_TYPE],
         }
-        for endpoint, path in (
-            ("token", "token"),
-            ("revocation", "revoke"),
-            ("introspection", "introspect"),
+        confidential = methods(config.internal_tls)
+        for endpoint, path, ways in (
+            ("token", "token", confidential),
+            ("revocation", "revoke", (*confidential, "none")),
+            ("introspection", "introspect", confidential),
         ):
             members[f"{endpoint}_endpoint"] = f"{base}/oauth/{path}"
-            members |= _authentication(endpoint, methods(config.internal_tls))
+            members |= _authentication(endpoint, ways)
         members |= _binding(config.internal_tls)
         return JSONResponse(members)
 

@@ -135,6 +135,10 @@ class ClientStore:
         """The client, unless unknown or disabled."""
         return _client(client_id, await self._redis.hgetall(names.CLIENT + client_id))
 
+    async def is_registered(self, client_id: str) -> bool:
+        """Whether there is such a client, be it disabled."""
+        return bool(await self._redis.exists(names.CLIENT + client_id))
+
     async def renew_secret(self, client_id: str) -> str:
         """Replace whatever the client shows by a new secret at once and return it.
 
