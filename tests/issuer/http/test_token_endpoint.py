@@ -107,6 +107,20 @@ async def test_a_client_may_ask_for_less_but_not_for_more(issuer: Issuer) -> Non
     assert (await ask(issuer, auth, audience="x", **grant)).json()["error"] == "invalid_target"
 
 
+async def test_a_resource_is_an_audience(issuer: Issuer) -> None:
+    """RFC 8707 section 2: whoever names one gets no token for the others."""
+    uri = "https://billing.internal/"
+    auth = ("reports", await issuer.clients.create("reports", ["orders", uri]))
+    grant = {"grant_type": "client_credentials"}
+    for named in ({"resource": uri}, {"resource": uri, "audience": uri}):
+        answer = await ask(issuer, auth, **grant, **named)
+        claims = issuer.of_any_audience.verify(answer.json()["access_token"]).claims
+        assert claims["aud"] == uri
+    for named in ({"resource": "https://x.example/"}, {"resource": uri, "audience": "orders"}):
+        answer = await ask(issuer, auth, **grant, **named)
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_target")
+
+
 async def test_a_client_that_is_not_known(issuer: Issuer) -> None:
     secret = await issuer.clients.create("reports", ["orders"])
     grant = {"grant_type": "client_credentials"}
