@@ -102,7 +102,8 @@ async def test_the_good_ones_are_good(endpoints: Endpoints, where: str) -> None:
 async def test_another_content_type(endpoints: Endpoints, where: str, kind: str) -> None:
     body = str(httpx.QueryParams(GOOD_FORMS[where])).encode()
     answer = await endpoints.send(where, body, {"Content-Type": kind})
-    assert error(answer) == (415, "invalid_request")
+    assert error(answer) == (400, "invalid_request"), "RFC 6749 section 5.2"
+    assert answer.json()["code"] == "content_type"
 
 
 @pytest.mark.parametrize(("where", "name"), REQUIRED)

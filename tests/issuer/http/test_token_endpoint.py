@@ -184,7 +184,7 @@ async def test_two_ways_to_authenticate_are_one_too_many(issuer: Issuer) -> None
 @pytest.mark.parametrize("kind", ["application/json", "multipart/form-data; boundary=x", ""])
 async def test_a_body_of_another_kind(issuer: Issuer, kind: str) -> None:
     answer = await issuer.public.post("/oauth/token", content=b"{}", headers={"Content-Type": kind})
-    assert (answer.status_code, answer.json()["code"]) == (415, "content_type")
+    assert (answer.status_code, answer.json()["code"]) == (400, "content_type")
 
 
 async def test_clients_that_fail_too_often_are_told_to_wait(
