@@ -83,14 +83,7 @@ class SidecarClient:
             TokenRejected: it must not be accepted (401).
             AgentStale: nobody can say (503).
         """
-        asked = _question(token, max_staleness, on_stale, certificate)
-        began = lease_clock()
-        try:
-            async with asyncio.timeout(TIMEOUT_S):
-                status, body = await self._ask(asked)
-        except (httpx.HTTPError, TimeoutError, OSError):
-            raise AgentStale(UNREACHABLE) from None
-        return self._verdict(status, body, began)
+        return await self._look(_question(token, max_staleness, on_stale, certificate))
 
     def authenticate_blocking(
         self,
@@ -100,13 +93,18 @@ class SidecarClient:
         certificate: PeerCertificate = None,
     ) -> Verified:
         """As :meth:`authenticate`, for threads that run no event loop."""
-        asked = _question(token, max_staleness, on_stale, certificate)
-        began = lease_clock()
-        try:
-            status, body = self._ask_blocking(asked, began + int(TIMEOUT_S * 1e9))
-        except (httpx.HTTPError, TimeoutError, OSError):
-            raise AgentStale(UNREACHABLE) from None
-        return self._verdict(status, body, began)
+        return self._look_blocking(_question(token, max_staleness, on_stale, certificate))
+
+    def verify(
+        self,
+        token: str,
+        max_staleness: float | None = None,
+        on_stale: OnStale | None = None,
+        certificate: PeerCertificate = None,
+    ) -> Verified:
+        """As :meth:`authenticate_blocking`, but the sidecar does not ask the issuer."""
+        asked = _question(token, max_staleness, on_stale, certificate, may_ask=False)
+        return self._look_blocking(asked)
 
     async def until_refused(
         self,
@@ -115,10 +113,14 @@ class SidecarClient:
         on_stale: OnStale | None = None,
         certificate: PeerCertificate = None,
     ) -> TokenRejected | AgentStale:
-        """Ask again every second, until it is refused or nobody can say; return why."""
+        """Ask again every second, until it is refused or nobody can say; return why. The sidecar
+        does not ask the issuer.
+        """
         while True:
             try:
-                await self.authenticate(token, max_staleness, on_stale, certificate)
+                await self._look(
+                    _question(token, max_staleness, on_stale, certificate, may_ask=False)
+                )
             except (TokenRejected, AgentStale) as refusal:
                 return refusal
             await asyncio.sleep(LOOK_AGAIN_S)
@@ -195,6 +197,23 @@ class SidecarClient:
                 )
             return self._blocking
 
+    async def _look(self, asked: bytes) -> Verified:
+        began = lease_clock()
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                status, body = await self._ask(asked)
+        except (httpx.HTTPError, TimeoutError, OSError):
+            raise AgentStale(UNREACHABLE) from None
+        return self._verdict(status, body, began)
+
+    def _look_blocking(self, asked: bytes) -> Verified:
+        began = lease_clock()
+        try:
+            status, body = self._ask_blocking(asked, began + int(TIMEOUT_S * 1e9))
+        except (httpx.HTTPError, TimeoutError, OSError):
+            raise AgentStale(UNREACHABLE) from None
+        return self._verdict(status, body, began)
+
     async def _ask(self, asked: bytes) -> tuple[int, bytes]:
         client = self._client_of_this_loop()
         try:
@@ -247,6 +266,8 @@ def _question(
     max_staleness: float | None,
     on_stale: OnStale | None,
     certificate: PeerCertificate,
+    *,
+    may_ask: bool = True,
 ) -> bytes:
     """A text that is no Unicode cannot be asked about; no token has such characters either.
 
@@ -264,6 +285,7 @@ def _question(
                 certificate=thumbprint(certificate)
                 if isinstance(certificate, bytes)
                 else certificate,
+                may_ask=may_ask,
             )
         )
     except UnicodeEncodeError:
