@@ -262,7 +262,8 @@ class VerifierAgent:
     def _whom_to_ask(
         self, token: str, on_stale: OnStale, certificate: PeerCertificate
     ) -> Introspector | None:
-        """The issuer, about a token that might be good; None where it is not to be asked.
+        """The issuer, about a token that might be good; None where it is not to be asked, as about
+        a foreign issuer's: it knows its own tokens alone, and would say no.
 
         Raises:
             TokenRejected: nobody need be asked.
@@ -270,8 +271,8 @@ class VerifierAgent:
         """
         if on_stale != "introspect" or self._introspector is None:
             return None
-        self._if_the_issuer_says_yes(token, certificate)
-        return self._introspector
+        might_be_good = self._if_the_issuer_says_yes(token, certificate)
+        return self._introspector if might_be_good.issuer == self._config.issuer else None
 
     def _if_the_issuer_says_yes(self, token: str, certificate: PeerCertificate) -> Verified:
         """Asked before, to spare the issuer; and after, since a rule may have come meanwhile."""
