@@ -64,6 +64,12 @@ class Authenticator(Protocol):
         """Wait until a token that is good now no longer is; return why."""
         ...
 
+    def describe(self) -> dict[str, object]:
+        """State (``live`` or not), reason and figures, for a readiness page or a person; it may
+        take a round trip to the sidecar.
+        """
+        ...
+
     async def run_in_loop(self) -> bool:
         """Start in the running event loop; return whether answers can be given already."""
         ...
@@ -94,4 +100,4 @@ def from_file(path: str | Path | None = None) -> Authenticator:
 
         audiences = {parsed.issuer: frozenset(parsed.audiences), **parsed.foreign()}
         return SidecarClient(where.parent / parsed.sidecar, audiences)
-    return VerifierAgent.from_file(where)
+    return VerifierAgent.from_parsed(parsed, where.parent)

@@ -78,13 +78,12 @@ def run(
         ConfigurationError: the file, or where to listen, is wrong.
     """
     where = agent_file.path_from_environment() if file is None else file
-    address: Address
-    if listen is not None:
-        address = parse_listen(listen, anywhere=anywhere)
-    else:
-        chosen = where.parent / (agent_file.read(where).sidecar or SOCKET_NAME)
+    address: Address | None = None if listen is None else parse_listen(listen, anywhere=anywhere)
+    parsed = agent_file.read(where)
+    if address is None:
+        chosen = where.parent / (parsed.sidecar or SOCKET_NAME)
         address = UnixAddress(chosen if socket is None else socket, socket_mode)
-    agent = VerifierAgent.from_file(where)
+    agent = VerifierAgent.from_parsed(parsed, where.parent)
     bound = BoundSocket(address)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
