@@ -368,6 +368,26 @@ async def test_a_connection_that_ends_under_a_question(tmp_path: Path) -> None:
         client.stop()
 
 
+async def test_a_folder_that_others_came_to_write_to(tmp_path: Path) -> None:
+    """Missing or closed when the service starts: who listens there in the end is another matter."""
+    folder = tmp_path / "run"
+    client = SidecarClient(folder / "s")
+    await unreachable(client, "t")
+    folder.mkdir(0o755)
+    async with Impostor(folder / "s") as impostor:
+        impostor.answer = http_answer(200, json.dumps(ACCEPTED).encode())
+        assert (await client.authenticate("t")).subject == "u"
+        folder.chmod(0o777)
+        for ask in (client.authenticate("t"), asyncio.to_thread(client.authenticate_blocking, "t")):
+            with pytest.raises(AgentStale) as stale:
+                await ask
+            assert stale.value.code == "socket_folder"
+        folder.chmod(0o755)
+        assert (await client.authenticate("t")).subject == "u"
+        await client.leave_loop()
+        await asyncio.to_thread(client.stop)
+
+
 async def test_an_answer_that_is_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was proven when the sidecar answered need not be any more when the answer is read."""
     async with Impostor(tmp_path / "s") as impostor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -33,7 +34,8 @@ class SidecarClient:
 
     It may be made before a fork: connections belong to one process and one event loop, and are
     opened when they are first needed. A sidecar that is away, slow, or answers nonsense is
-    :class:`AgentStale` ``sidecar_unreachable``; nothing is accepted then.
+    :class:`AgentStale` ``sidecar_unreachable``, and ``socket_folder`` where others have come to be
+    able to put a socket of theirs in its place; nothing is accepted then.
 
     Args:
         path: the sidecar's socket.
@@ -49,7 +51,7 @@ class SidecarClient:
     ) -> None:
         self._path = Path(path)
         self._audiences = None if audiences is None else dict(audiences)
-        if self._path.parent.exists():
+        with suppress(OSError):  # the sidecar may make it yet; each question looks again
             check_folder(self._path)
         self._connections = Connections(self._path)
 

@@ -17,8 +17,9 @@ from typing import Any, Final
 import httpx
 
 from tocsin_revocation_bus.clocks import lease_clock
-from tocsin_schemas.errors import AgentStale
+from tocsin_schemas.errors import AgentStale, ConfigurationError
 from tocsin_verifier_agent.sidecar import question
+from tocsin_verifier_agent.sidecar.address import check_folder
 
 TIMEOUT_S: Final = 3.0
 MAX_CONNECTIONS: Final = 100
@@ -55,10 +56,12 @@ class Connections:
         """GET a path, or POST a question to it.
 
         Raises:
-            AgentStale: ``sidecar_unreachable``: no whole answer within the time.
+            AgentStale: ``sidecar_unreachable``: no whole answer within the time; or
+                ``socket_folder``: whoever listens there need not be the sidecar.
         """
         request = _request(path, asked)
         try:
+            self._check()
             async with asyncio.timeout(TIMEOUT_S):
                 client = self._client_of_this_loop()
                 try:
@@ -73,6 +76,7 @@ class Connections:
         request = _request(path, asked)
         deadline = lease_clock() + int(TIMEOUT_S * 1e9)
         try:
+            self._check()
             client = self._blocking_client()
             try:
                 return _answer_blocking(client, request, deadline)
@@ -94,6 +98,13 @@ class Connections:
             client, self._blocking = self._blocking, None
         if client is not None and self._pid == os.getpid():
             client.close()
+
+    def _check(self) -> None:
+        """Before each question: the folder may be newer than this process."""
+        try:
+            check_folder(self._path)
+        except ConfigurationError as error:
+            raise AgentStale(error.code) from None
 
     def _forget_the_parents(self) -> None:
         """After a fork. Two processes on one connection would read each other's verdicts."""
