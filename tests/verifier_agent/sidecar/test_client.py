@@ -328,6 +328,8 @@ NOT_VERDICTS = [
     http_answer(200, json.dumps({"verified": ACCEPTED["verified"]}).encode()),
     http_answer(200, json.dumps({**ACCEPTED, "verified": {"payload": "e30="}}).encode()),
     http_answer(200, json.dumps({**ACCEPTED, "more": 1}).encode()),
+    http_answer(200, json.dumps({**ACCEPTED, "valid_for": 1e300}).encode()),
+    http_answer(200, json.dumps({**ACCEPTED, "valid_for": -1.0}).encode()),
     http_answer(200, b"[" * 60_000),
     http_answer(200, json.dumps(ACCEPTED).encode() + b" " * 70_000),
     http_answer(201, json.dumps(ACCEPTED).encode()),

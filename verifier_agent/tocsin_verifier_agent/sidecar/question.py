@@ -36,7 +36,7 @@ class Accepted(Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     verified: Verified
-    valid_for: float
+    valid_for: Annotated[float, Meta(ge=0, le=2**31)]
 
 
 class Refused(Struct, frozen=True, forbid_unknown_fields=True):
