@@ -20,8 +20,10 @@ from tocsin_schemas.errors import RequestRejected
 MAX_GROUP: Final = 64
 """Small enough that one group is signed while the next one is with the server."""
 
-REFUSALS: Final = frozenset(("session_gone", "subject_disabled", "client_disabled"))
-"""Why a token is not issued: codes of the script."""
+REFUSALS: Final = frozenset(
+    ("session_gone", "subject_disabled", "subject_changed", "client_disabled")
+)
+"""Why a token is not issued, or no session opened: codes of the scripts."""
 
 PARENT_REFUSALS: Final = frozenset(("parent_unknown", "parent_revoked"))
 """Why no token is derived from another one, besides."""

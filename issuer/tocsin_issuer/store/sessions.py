@@ -108,6 +108,7 @@ class SessionStore:
         client_id: str,
         audiences: Sequence[str],
         *,
+        epoch: str | None = None,
         device: str = "",
         device_id: str | None = None,
         address: str = "",
@@ -119,13 +120,15 @@ class SessionStore:
             sub: whose it is.
             client_id: the client that it is opened with.
             audiences: whom its tokens are for.
+            epoch: the one that the user was authenticated in, where the password is ours.
             device: a name that the user gives it.
             device_id: what every refresh must show from now on; None binds it to no device.
             address: where the login came from.
             user_agent: of the login.
 
         Raises:
-            RequestRejected: ``subject_disabled``.
+            RequestRejected: ``subject_disabled``, or ``subject_changed``: whatever has ended all
+                that the subject had, a new password for one, has ended this login with it.
         """
         token = RefreshToken.first(new_sid())
         fields = {
@@ -151,6 +154,7 @@ class SessionStore:
             args=[
                 self._idle_s,
                 self._absolute_s,
+                "" if epoch is None else f"={epoch}",
                 *(part for pair in fields.items() for part in pair),
             ],
         )
