@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from tocsin_issuer.config import IssuerConfig
@@ -107,15 +107,18 @@ class TokenMinter:
         derivation: Derivation | None = None,
         not_after: int | None = None,
         bound_to: str | None = None,
+        generation: str | None = None,
     ) -> MintedToken:
         """Issue a token. It expires no later than ``not_after`` (seconds of UTC), where its session
         ends. ``bound_to`` is the thumbprint of the one certificate that it may be used with.
+        ``generation`` is that of the credentials that the client has shown for it.
 
         Raises:
             RequestRejected: ``session_gone``, ``subject_disabled``, ``client_disabled``,
-                ``token_life``, ``token_too_large``, or ``clock_skew`` (503) where this host and
-                Redis disagree about the time. Of a derived token also ``parent_unknown``,
-                ``parent_revoked``, ``subject_token_expired`` or ``too_many_actors``.
+                ``invalid_client`` (401) where its credentials were replaced, ``token_life``,
+                ``token_too_large``, or ``clock_skew`` (503) where this host and Redis disagree
+                about the time. Of a derived token also ``parent_unknown``, ``parent_revoked``,
+                ``subject_token_expired`` or ``too_many_actors``.
         """
         life = self._config.access_token_life_s if life_s is None else life_s
         if not 0 < life <= self._config.max_token_life_s or not audiences:
@@ -123,7 +126,9 @@ class TokenMinter:
         signer = self._keys.active()
         actors = () if derivation is None else derivation.actors()
         parent = None if derivation is None else derivation.lineage()
-        name, iat = await self._register_token(sub, client_id, sid, life, actors, parent)
+        name, iat = await self._register_token(
+            Registration("", sub, client_id, sid, life, actors, parent, generation)
+        )
         exp = iat + life if derivation is None else min(iat + life, derivation.not_after)
         if exp <= iat:
             raise RequestRejected("subject_token_expired", "the subject token has expired")
@@ -160,7 +165,12 @@ class TokenMinter:
         return MintedToken(token, name, iat, exp)
 
     async def check_parent(
-        self, sub: str, client_id: str, sid: str | None, derivation: Derivation
+        self,
+        sub: str,
+        client_id: str,
+        sid: str | None,
+        derivation: Derivation,
+        generation: str | None = None,
     ) -> int:
         """Whether a token would be derived now. Returns the time, in seconds of UTC, as Redis has
         it; nothing is issued.
@@ -169,29 +179,21 @@ class TokenMinter:
             RequestRejected: as :meth:`mint` does of a derived token.
         """
         actors, parent = derivation.actors(), derivation.lineage()
-        now = await self._register.mint(Registration("", sub, client_id, sid, 0, actors, parent))
+        now = await self._register.mint(
+            Registration("", sub, client_id, sid, 0, actors, parent, generation)
+        )
         if derivation.not_after <= now:
             raise RequestRejected("subject_token_expired", "the subject token has expired")
         return now
 
-    async def _register_token(
-        self,
-        sub: str,
-        client_id: str,
-        sid: str | None,
-        life_s: int,
-        actors: tuple[str, ...],
-        parent: Parent | None,
-    ) -> tuple[str, int]:
+    async def _register_token(self, wanted: Registration) -> tuple[str, int]:
         """A jti and its iat. Verifiers refuse an iat outside the hour of the jti's lane, so where
         the clocks disagree by minutes the lane follows Redis.
         """
         now = int(self._wall_clock())
         for _ in range(_ATTEMPTS):
             name = self._allocator.allocate(now, os.getpid())
-            now = await self._register.mint(
-                Registration(name, sub, client_id, sid, life_s, actors, parent)
-            )
+            now = await self._register.mint(replace(wanted, jti=name))
             place = jti.parse(name)
             if place is not None and jti.issued_in_lane(place, now):
                 return name, now

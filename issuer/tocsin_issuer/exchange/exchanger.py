@@ -70,7 +70,8 @@ class TokenExchange:
         trade. The verifier may lag behind: the register's script has the last word on revocations.
 
         Raises:
-            RequestRejected: ``unauthorized_client``, ``invalid_target``, ``invalid_scope``;
+            RequestRejected: ``invalid_client`` where its credentials were replaced meanwhile;
+                ``unauthorized_client``, ``invalid_target``, ``invalid_scope``;
                 ``subject_token_invalid``, ``subject_token_bound`` or ``actor_token_invalid``, all
                 ``invalid_request`` by RFC 8693 section 2.2.2.
             AgentStale: the issuer cannot prove that it is up to date.
@@ -96,6 +97,7 @@ class TokenExchange:
                 life_s=min(target.life_s, self._max_token_life_s),
                 derivation=_derivation(client, subject.token),
                 bound_to=client.bound_to,
+                generation=client.generation,
             )
         except RequestRejected as rejected:
             if rejected.code not in _DEAD:
@@ -109,7 +111,11 @@ class TokenExchange:
         """The subject token, if another one could be derived from it."""
         token = subject.token
         now = await self._minter.check_parent(
-            subject.subject, client.client_id, subject.session_id, _derivation(client, token)
+            subject.subject,
+            client.client_id,
+            subject.session_id,
+            _derivation(client, token),
+            client.generation,
         )
         scopes = tuple(sorted(subject.scopes))
         return Exchanged(text, token.exp - now, scopes, subject.subject, audience)

@@ -106,6 +106,7 @@ async def _client_token(
             audiences,
             scope=" ".join(scopes),
             bound_to=client.bound_to,
+            generation=client.generation,
         )
     except RequestRejected as rejected:
         if rejected.code == "client_disabled":

@@ -14,6 +14,7 @@ from typing import Any, Final
 from redis.asyncio import Redis
 
 from tocsin_issuer.store import names, scripts
+from tocsin_issuer.store.clients import invalid_client
 from tocsin_schemas.claims import EXP_LEEWAY_S
 from tocsin_schemas.errors import RequestRejected
 
@@ -27,6 +28,8 @@ REFUSALS: Final = frozenset(
 
 PARENT_REFUSALS: Final = frozenset(("parent_unknown", "parent_revoked"))
 """Why no token is derived from another one, besides."""
+
+_CLIENT_CHANGED: Final = "client_changed"
 
 BEYOND_S: Final = EXP_LEEWAY_S + 60
 """Seconds that the register outlives a token."""
@@ -76,8 +79,9 @@ class Parent:
 @dataclass(frozen=True, slots=True)
 class Registration:
     """A token that is about to be signed: ``life_s`` in seconds; ``actors`` are those of ``act``,
-    whose cutoffs it must fall under as well. With a life of 0 nothing is registered: it is only
-    asked whether the token would be.
+    whose cutoffs it must fall under as well; ``generation`` is that of the credentials that the
+    client has shown, None where it has shown none. With a life of 0 nothing is registered: it is
+    only asked whether the token would be.
     """
 
     jti: str
@@ -87,6 +91,7 @@ class Registration:
     life_s: int
     actors: tuple[str, ...] = ()
     parent: Parent | None = None
+    generation: str | None = None
 
 
 class Register:
@@ -103,8 +108,9 @@ class Register:
         """Register a token and return its ``iat``, in seconds of UTC.
 
         Raises:
-            RequestRejected: ``session_gone``, ``subject_disabled`` or ``client_disabled``; of a
-                derived token also ``parent_unknown`` or ``parent_revoked``.
+            RequestRejected: ``session_gone``, ``subject_disabled``, ``client_disabled``, or
+                ``invalid_client`` (401) where the client's credentials were replaced; of a derived
+                token also ``parent_unknown`` or ``parent_revoked``.
         """
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting.append((wanted, answer))
@@ -148,6 +154,8 @@ class Register:
                 continue
             if isinstance(answer, int):
                 future.set_result(answer)
+            elif answer == _CLIENT_CHANGED:
+                future.set_exception(invalid_client())
             else:
                 future.set_exception(RequestRejected(answer, "no token can be issued"))
 
@@ -160,6 +168,7 @@ def _arguments(wanted: Registration) -> list[str | int]:
         wanted.jti,
         wanted.sub,
         wanted.client_id,
+        "" if wanted.generation is None else f"={wanted.generation}",
         sid,
         wanted.life_s,
         *derived,

@@ -3,7 +3,8 @@
 -- ARGV: seconds that a last iat is remembered, seconds that the register outlives a token; prefixes
 --   of the register, of the last iat and the cutoff of subjects and of clients, of a subject's
 --   epoch, of users, clients, sessions and their tokens, and of the projection; then for each token:
---   jti, sub, client, sid or '', life, jti of the token that it is derived from or '', jti and iat of
+--   jti, sub, client, '=' and the generation of the credentials that it has shown ('' where it has
+--   shown none), sid or '', life, jti of the token that it is derived from or '', jti and iat of
 --   that one's origin, number of actors, and the actors. With a life of 0 it is only asked whether a
 --   token would be issued.
 -- Returns for each token its iat, or a code.
@@ -17,11 +18,11 @@ local register, last_of_subject, last_of_client, cutoff_of_subject, cutoff_of_cl
 local of_all = redis.call('MGET', KEYS[1], KEYS[2], KEYS[3])
 local last_of_all, cutoff_of_all, epoch_of_all = tonumber(of_all[1] or 0), of_all[2], of_all[3]
 
-local function refusal(sub, client, sid, epoch)
+local function refusal(sub, client, generation, sid, epoch)
   if redis.call('HGET', user .. sub, 'disabled') == '1' then return 'subject_disabled' end
-  if redis.call('HGET', client_account .. client, 'disabled') == '1' then
-    return 'client_disabled'
-  end
+  local account = redis.call('HMGET', client_account .. client, 'disabled', 'generation')
+  if account[1] == '1' then return 'client_disabled' end
+  if generation ~= '' and generation ~= '=' .. (account[2] or '') then return 'client_changed' end
   if sid == '' then return nil end
   local found = redis.call('HMGET', session .. sid, 'sub', 'epoch_of_all', 'epoch_of_subject')
   if found[1] ~= sub or outdated(epoch_of_all, epoch, found[2], found[3]) then
@@ -63,13 +64,14 @@ end
 local answers = {}
 local arg = 14
 while ARGV[arg] do
-  local jti, sub, client, sid, life, parent, origin, origin_iat, actors = unpack(ARGV, arg, arg + 8)
+  local jti, sub, client, generation, sid, life, parent, origin, origin_iat, actors =
+    unpack(ARGV, arg, arg + 9)
   local scopes = {
     last_of_subject .. sub, cutoff_of_subject .. sub,
     last_of_client .. client, cutoff_of_client .. client,
   }
   local closed = nil
-  for actor = arg + 9, arg + 8 + tonumber(actors) do
+  for actor = arg + 10, arg + 9 + tonumber(actors) do
     table.insert(scopes, last_of_client .. ARGV[actor])
     table.insert(scopes, cutoff_of_client .. ARGV[actor])
     if redis.call('HGET', client_account .. ARGV[actor], 'disabled') == '1' then
@@ -77,7 +79,7 @@ while ARGV[arg] do
     end
   end
   local found = redis.call('MGET', epoch_of_subject .. sub, unpack(scopes))
-  local code = closed or refusal(sub, client, sid, table.remove(found, 1))
+  local code = closed or refusal(sub, client, generation, sid, table.remove(found, 1))
   if not code and parent ~= '' then
     code = refusal_of_parent(parent, origin, tonumber(origin_iat), found)
   end
@@ -98,6 +100,6 @@ while ARGV[arg] do
     end
     table.insert(answers, iat)
   end
-  arg = arg + 9 + tonumber(actors)
+  arg = arg + 10 + tonumber(actors)
 end
 return answers
