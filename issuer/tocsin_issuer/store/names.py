@@ -39,6 +39,7 @@ CUTOFF_OF_CLIENT: Final = _PREFIX + "cutoff:client:"
 
 EPOCH_OF_ALL: Final = _PREFIX + "session-epoch:all"
 EPOCH_OF_SUBJECT: Final = _PREFIX + "session-epoch:sub:"
+EPOCH_OF_CLIENT: Final = _PREFIX + "session-epoch:client:"
 """A session whose epoch is not the current one is dead; no scan is needed to end them all."""
 
 USER: Final = _PREFIX + "user:"

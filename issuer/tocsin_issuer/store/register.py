@@ -42,6 +42,7 @@ _PREFIXES: Final = [
     names.CUTOFF_OF_SUBJECT,
     names.CUTOFF_OF_CLIENT,
     names.EPOCH_OF_SUBJECT,
+    names.EPOCH_OF_CLIENT,
     names.USER,
     names.CLIENT,
     names.SESSION,

@@ -148,6 +148,7 @@ class SessionStore:
                 names.SESSION + token.sid,
                 names.EPOCH_OF_ALL,
                 names.EPOCH_OF_SUBJECT + sub,
+                names.EPOCH_OF_CLIENT + client_id,
                 names.USER + sub,
                 SESSIONS_OF + sub,
             ],
@@ -225,6 +226,7 @@ class SessionStore:
             self._event(REFRESH_AHEAD),
             self._event(DEVICE_MISMATCH),
             "" if authenticated else names.CLIENT,
+            names.EPOCH_OF_CLIENT,
         ]
         keys = [
             names.OUTBOX,

@@ -2,7 +2,8 @@
 -- KEYS: last iat of all, cutoff of all, epoch of all.
 -- ARGV: seconds that a last iat is remembered, seconds that the register outlives a token; prefixes
 --   of the register, of the last iat and the cutoff of subjects and of clients, of a subject's
---   epoch, of users, clients, sessions and their tokens, and of the projection; then for each token:
+--   and of a client's epoch, of users, clients, sessions and their tokens, and of the projection;
+--   then for each token:
 --   jti, sub, client, '=' and the generation of the credentials that it has shown ('' where it has
 --   shown none), sid or '', life, jti of the token that it is derived from or '', jti and iat of
 --   that one's origin, number of actors, and the actors. With a life of 0 it is only asked whether a
@@ -14,7 +15,8 @@
 local time = now()
 local keep, beyond = tonumber(ARGV[1]), tonumber(ARGV[2])
 local register, last_of_subject, last_of_client, cutoff_of_subject, cutoff_of_client,
-  epoch_of_subject, user, client_account, session, session_tokens, denied = unpack(ARGV, 3, 13)
+  epoch_of_subject, epoch_of_client, user, client_account, session, session_tokens, denied =
+  unpack(ARGV, 3, 14)
 local of_all = redis.call('MGET', KEYS[1], KEYS[2], KEYS[3])
 local last_of_all, cutoff_of_all, epoch_of_all = tonumber(of_all[1] or 0), of_all[2], of_all[3]
 
@@ -24,10 +26,11 @@ local function refusal(sub, client, generation, sid, epoch)
   if account[1] == '1' then return 'client_disabled' end
   if generation ~= '' and generation ~= '=' .. (account[2] or '') then return 'client_changed' end
   if sid == '' then return nil end
-  local found = redis.call('HMGET', session .. sid, 'sub', 'epoch_of_all', 'epoch_of_subject')
-  if found[1] ~= sub or outdated(epoch_of_all, epoch, found[2], found[3]) then
-    return 'session_gone'
-  end
+  local found = redis.call('HMGET', session .. sid, 'sub', 'client_id',
+    'epoch_of_all', 'epoch_of_subject', 'epoch_of_client')
+  if found[1] ~= sub then return 'session_gone' end
+  local of_client = redis.call('GET', epoch_of_client .. found[2]) -- a derived token has another one
+  if outdated({epoch_of_all, epoch, of_client}, {unpack(found, 3)}) then return 'session_gone' end
   return nil
 end
 
@@ -62,7 +65,7 @@ local function decide(scopes, found)
 end
 
 local answers = {}
-local arg = 14
+local arg = 15
 while ARGV[arg] do
   local jti, sub, client, generation, sid, life, parent, origin, origin_iat, actors =
     unpack(ARGV, arg, arg + 9)

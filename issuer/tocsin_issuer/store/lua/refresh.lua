@@ -6,7 +6,7 @@
 --   session lives, exp leeway, prefix of the projection, this session in an event up to its number,
 --   digest of the device or '', milliseconds of grace; the events of a reuse, of a generation ahead
 --   and of another device, each up to the session; prefix of the registered clients, or '' where the
---   client has authenticated.
+--   client has authenticated; prefix of a client's epoch.
 -- Returns {'ok', sub, client, audiences, when the session ends if it is not used}, {'unknown'},
 --   {'other_client'}, {'unauthenticated'}, or {'reused', 'ahead' or 'other_device', entry id}.
 expect('stream', KEYS[1])
@@ -15,13 +15,14 @@ expect('zset', KEYS[3])
 expect('string', KEYS[4])
 
 local fields = redis.call('HMGET', KEYS[2], 'sub', 'client_id', 'audiences', 'ends', 'generation',
-  'family', 'secret', 'epoch_of_all', 'epoch_of_subject', 'device_digest', 'before', 'replaced_ms')
+  'family', 'secret', 'device_digest', 'before', 'replaced_ms',
+  'epoch_of_all', 'epoch_of_subject', 'epoch_of_client')
 local sub, client, audiences, ends, stored, family, secret = unpack(fields, 1, 7)
-local device, before, replaced_ms = fields[10] or '', fields[11], tonumber(fields[12] or 0)
+local device, before, replaced_ms = fields[8] or '', fields[9], tonumber(fields[10] or 0)
 
 -- Without the family's part nobody can end a session by its sid alone, which stands in each token.
 if not sub or family ~= ARGV[2] then return {'unknown'} end
-if outdated(redis.call('GET', KEYS[4]), redis.call('GET', ARGV[7] .. sub), fields[8], fields[9]) then
+if outdated(redis.call('MGET', KEYS[4], ARGV[7] .. sub, ARGV[18] .. client), {unpack(fields, 11)}) then
   forget_session(KEYS[2])
   return {'unknown'}
 end
