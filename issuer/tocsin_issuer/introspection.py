@@ -2,12 +2,12 @@
 
 A token is active if the issuer's own verifier accepts it now, and if another one could be derived
 from it. The verifier may lag behind a ledger that another replica writes, so Redis is asked, where
-revocations are accepted: whatever ends a token, a session or an account counts there at once. So
-does what a stolen key signs, since it is not in the register. A key's revocation stands in the
-outbox, and then in the ledger alone: it is the one that counts here when the verifier reads it.
+revocations are accepted: whatever ends a token, a session, an account or a key counts there at
+once. What a stolen key signs is not active either, since nothing like it is in the register.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, Final
 
 from msgspec import UNSET, to_builtins
@@ -17,11 +17,11 @@ from tocsin_issuer.minting import Derivation
 from tocsin_issuer.store.outbox import OutboxEntry
 from tocsin_revocation_bus.core.state import State, TokenFacts
 from tocsin_schemas import jws
-from tocsin_schemas.claims import EXP_LEEWAY_S, OriginClaim
+from tocsin_schemas.claims import EXP_LEEWAY_S
 from tocsin_schemas.errors import AgentStale, LedgerRejected, RequestRejected, TokenRejected
 from tocsin_schemas.record import Record
-from tocsin_verifier_agent.core.access_token import AccessToken
 from tocsin_verifier_agent.core.claims_check import facts_from
+from tocsin_verifier_agent.core.verified import Verified
 
 MAX_WAITING: Final = 512
 """Outbox entries that one answer looks through; with more of them nobody can say."""
@@ -60,7 +60,7 @@ async def introspect(context: IssuerContext, token: str) -> dict[str, Any]:
         facts = facts_from(_kid_of(token), verified.token, own_jti=True)
         if _why_rejected(waiting, facts) is not None:
             return _INACTIVE
-    if not await _stands(context, verified.token):
+    if not await _stands(context, verified, token):
         return _INACTIVE
     claims = verified.claims
     members: dict[str, Any] = {name: claims[name] for name in _MEMBERS if name in claims}
@@ -77,19 +77,17 @@ async def _waiting(context: IssuerContext) -> list[OutboxEntry]:
     return entries
 
 
-async def _stands(context: IssuerContext, token: AccessToken) -> bool:
+async def _stands(context: IssuerContext, verified: Verified, text: str) -> bool:
     """Whether Redis knows nothing against the token, its first subject token, its session, and all
     who have a hand in it: what it would say if the token's own client traded it.
     """
+    token = verified.token
     client_id = "" if token.client_id is UNSET else token.client_id
     act = {"sub": client_id} if token.act is UNSET else to_builtins(token.act)
-    origin: OriginClaim = {"jti": str(token.jti), "iat": token.iat}
-    if token.orig is not UNSET:
-        origin = {"jti": token.orig.jti, "iat": min(token.iat, token.orig.iat)}
-    derivation = Derivation(act, origin, token.exp + EXP_LEEWAY_S, parent=str(token.jti))
-    sid = None if token.sid is UNSET else token.sid
+    derivation = Derivation.of(verified, text, act)
+    in_leeway = replace(derivation, not_after=token.exp + EXP_LEEWAY_S)
     try:
-        await context.minter.check_parent(token.sub, client_id, sid, derivation)
+        await context.minter.check_parent(token.sub, client_id, verified.session_id, in_leeway)
     except RequestRejected:
         return False
     return True

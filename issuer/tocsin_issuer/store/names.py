@@ -54,5 +54,8 @@ ACTIVE_KEY: Final = _PREFIX + "keys:active"
 ACKED_KEYS: Final = _PREFIX + "keys:acked"
 """By kid: when the first keyset that lists it got its PubAck, in seconds of UTC."""
 
+REVOKED_KEYS: Final = _PREFIX + "keys:revoked"
+"""Kids, from the moment that their revocation is accepted, and for good."""
+
 KEY_TURNS: Final = _PREFIX + "keys:turns"
 """The journal of rotations: which key took over from which, when and why."""

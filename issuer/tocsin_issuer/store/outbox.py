@@ -17,7 +17,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from tocsin_issuer.store import event_text, names, scripts
-from tocsin_schemas.events import Event, RawEvent
+from tocsin_schemas.events import Event, KeyRevoked, RawEvent
 
 _FIELD: Final = "events"
 _REMEMBERED: Final = 100_000
@@ -90,6 +90,15 @@ class Outbox:
     async def emit(self, event: Event) -> Emission:
         """Add one event."""
         return Emission(event.id, await self.add([event]))
+
+    async def revoke_key(self, event: KeyRevoked) -> Emission:
+        """Add the revocation of a key of ours, and remember it where tokens are registered."""
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.xadd(names.OUTBOX, {_FIELD: event_text.encode([event])})
+            pipe.sadd(names.REVOKED_KEYS, event.kid)
+            entry_id, _ = await pipe.execute()
+        self.announce()
+        return Emission(event.id, str(entry_id))
 
     def announce(self) -> None:
         """A script of this process has added an entry."""

@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 
 from tocsin_issuer.store import names, scripts
 from tocsin_issuer.store.clients import invalid_client
+from tocsin_issuer.store.shown_token import ShownToken
 from tocsin_schemas.claims import EXP_LEEWAY_S
 from tocsin_schemas.errors import RequestRejected
 
@@ -34,7 +35,15 @@ _CLIENT_CHANGED: Final = "client_changed"
 BEYOND_S: Final = EXP_LEEWAY_S + 60
 """Seconds that the register outlives a token."""
 
-_KEYS: Final = [names.LAST_IAT_OF_ALL, names.CUTOFF_OF_ALL, names.EPOCH_OF_ALL]
+ACTOR_REFUSALS: Final = frozenset(("actor_unknown", "actor_revoked"))
+"""What is wrong with the token that the client shows as its own."""
+
+_KEYS: Final = [
+    names.LAST_IAT_OF_ALL,
+    names.CUTOFF_OF_ALL,
+    names.EPOCH_OF_ALL,
+    names.REVOKED_KEYS,
+]
 _PREFIXES: Final = [
     names.REGISTER,
     names.LAST_IAT_OF_SUBJECT,
@@ -60,19 +69,19 @@ class Owner:
 
     @classmethod
     def parse(cls, text: str) -> "Owner":
-        """From the register: no sid holds a line feed."""
-        sid, _, client_id = text.partition("\n")
+        """From the register, where ``iat`` and digest follow: no id holds a line feed."""
+        sid, client_id, *_ = text.split("\n")
         return cls(sid, client_id)
 
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """The token that another one is derived from, by its jti, and the first one of that chain, by
-    jti and ``iat`` (seconds of UTC). What is revoked of either counts at once: the script looks
+    """The token that another one is derived from, and the first one of that chain, by jti and
+    ``iat`` (seconds of UTC). What is revoked of either counts at once: the script looks
     where revocations are accepted, so it does not matter how far readers of the ledger have got.
     """
 
-    jti: str
+    shown: ShownToken
     origin_jti: str
     origin_iat: int
 
@@ -81,8 +90,10 @@ class Parent:
 class Registration:
     """A token that is about to be signed: ``life_s`` in seconds; ``actors`` are those of ``act``,
     whose cutoffs it must fall under as well; ``generation`` is that of the credentials that the
-    client has shown, None where it has shown none. With a life of 0 nothing is registered: it is
-    only asked whether the token would be.
+    client has shown, None where it has shown none, and ``actor`` a token of the client's own that
+    it has shown besides (RFC 8693 section 2.1). ``digest`` is :func:`issued_digest` of what the
+    token says; without it nothing can be derived from the token. With a life of 0 nothing is
+    registered: it is only asked whether the token would be.
     """
 
     jti: str
@@ -93,6 +104,8 @@ class Registration:
     actors: tuple[str, ...] = ()
     parent: Parent | None = None
     generation: str | None = None
+    actor: ShownToken | None = None
+    digest: str = ""
 
 
 class Register:
@@ -111,7 +124,8 @@ class Register:
         Raises:
             RequestRejected: ``session_gone``, ``subject_disabled``, ``client_disabled``, or
                 ``invalid_client`` (401) where the client's credentials were replaced; of a derived
-                token also ``parent_unknown`` or ``parent_revoked``.
+                token also ``parent_unknown``, ``parent_revoked``, ``actor_unknown`` or
+                ``actor_revoked``.
         """
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting.append((wanted, answer))
@@ -164,7 +178,9 @@ class Register:
 def _arguments(wanted: Registration) -> list[str | int]:
     actors, parent = wanted.actors, wanted.parent
     sid = wanted.sid or ""
-    derived = ("", "", 0) if parent is None else (parent.jti, parent.origin_jti, parent.origin_iat)
+    derived: tuple[str, str, int] = ("", "", 0)
+    if parent is not None:
+        derived = (parent.shown.text, parent.origin_jti, parent.origin_iat)
     return [
         wanted.jti,
         wanted.sub,
@@ -172,7 +188,9 @@ def _arguments(wanted: Registration) -> list[str | int]:
         "" if wanted.generation is None else f"={wanted.generation}",
         sid,
         wanted.life_s,
+        wanted.digest,
         *derived,
+        "" if wanted.actor is None else wanted.actor.text,
         len(actors),
         *actors,
     ]

@@ -100,14 +100,14 @@ async def test_who_acts_for_somebody_does_not_log_them_out(issuer: Issuer) -> No
 
 async def acting_for(issuer: Issuer, sub: str, token: str) -> str:
     """What a service has traded a user's token for."""
-    claims = issuer.verifier.verify(token).claims
-    act = {"sub": "inventory", "act": {"sub": claims["client_id"]}}
+    verified = issuer.verifier.verify(token)
+    act = {"sub": "inventory", "act": {"sub": verified.client_id}}
     minted = await issuer.context.minter.mint(
         sub,
         "inventory",
         ["orders"],
-        sid=claims.get("sid"),
-        derivation=Derivation(act, {"jti": claims["jti"], "iat": claims["iat"]}, claims["exp"]),
+        sid=verified.session_id,
+        derivation=Derivation.of(verified, token, act),
     )
     return minted.token
 

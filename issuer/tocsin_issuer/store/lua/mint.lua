@@ -1,13 +1,14 @@
 -- Registers the ids of tokens about to be signed, and decides their iat.
--- KEYS: last iat of all, cutoff of all, epoch of all.
+-- KEYS: last iat of all, cutoff of all, epoch of all, revoked keys.
 -- ARGV: seconds that a last iat is remembered, seconds that the register outlives a token; prefixes
 --   of the register, of the last iat and the cutoff of subjects and of clients, of a subject's
 --   and of a client's epoch, of users, clients, sessions and their tokens, and of the projection;
 --   then for each token:
 --   jti, sub, client, '=' and the generation of the credentials that it has shown ('' where it has
---   shown none), sid or '', life, jti of the token that it is derived from or '', jti and iat of
---   that one's origin, number of actors, and the actors. With a life of 0 it is only asked whether a
---   token would be issued.
+--   shown none), sid or '', life, digest of what it says, the token that it is derived from or '',
+--   jti and iat of that one's origin, the token by which the client says that it acts or '', number
+--   of actors, and the actors. With a life of 0 it is only asked whether a token would be issued. A
+--   token that is shown is its jti, kid, exp, iat and digest, each on a line.
 -- Returns for each token its iat, or a code.
 --
 -- No types are checked first: an error half way leaves ids registered that nobody signs, and a last
@@ -34,16 +35,40 @@ local function refusal(sub, client, generation, sid, epoch)
   return nil
 end
 
--- Why no token can be derived from that one now, whatever the ledger's readers know yet. One that is
--- not in the register was never issued, or has expired. Its session and accounts are looked at above.
-local function refusal_of_parent(parent, origin, iat, found)
-  if redis.call('EXISTS', register .. parent) == 0 then return 'parent_unknown' end
-  if redis.call('EXISTS', denied .. parent, denied .. origin) ~= 0 then return 'parent_revoked' end
-  if iat < tonumber(cutoff_of_all or 0) then return 'parent_revoked' end
-  for i = 2, #found, 2 do
-    if iat < tonumber(found[i] or 0) then return 'parent_revoked' end
+-- What is wrong with a token that is shown, whatever the ledger's readers know yet: 'unknown' where
+-- the register has none like it, since it was never issued, or not with these claims, or has expired;
+-- or 'revoked'. Its origin is given by jti and iat, which are its own where it is not derived.
+-- `cutoffs` are those that it falls under, a number or nothing each; those of accounts and sessions
+-- that are no more are looked at elsewhere.
+local function fault(shown, origin, origin_iat, cutoffs)
+  local jti, kid, exp, rest = shown:match('^(.-)\n(.-)\n(%d+)(\n.*)$')
+  local entry = redis.call('GET', register .. jti)
+  if not entry or entry:sub(-#rest) ~= rest then return 'unknown' end
+  if tonumber(exp) + beyond > redis.call('EXPIRETIME', register .. jti) then return 'unknown' end
+  if redis.call('SISMEMBER', KEYS[4], kid) == 1 then return 'revoked' end
+  if redis.call('EXISTS', denied .. jti, denied .. (origin or jti)) ~= 0 then return 'revoked' end
+  local iat = tonumber(rest:match('%d+'))
+  iat = math.min(iat, tonumber(origin_iat or iat))
+  for _, cutoff in ipairs(cutoffs) do
+    if iat < tonumber(cutoff or 0) then return 'revoked' end
   end
   return nil
+end
+
+-- Why no token can be derived from that one now.
+local function refusal_of_parent(shown, origin, origin_iat, found)
+  local cutoffs = {cutoff_of_all}
+  for i = 2, #found, 2 do table.insert(cutoffs, found[i]) end
+  local wrong = fault(shown, origin, origin_iat, cutoffs)
+  return wrong and 'parent_' .. wrong
+end
+
+-- Why a client's own token does not show that it acts. A client is the subject of its tokens.
+local function refusal_of_actor(shown, client)
+  local cutoffs = redis.call('MGET', cutoff_of_subject .. client, cutoff_of_client .. client)
+  table.insert(cutoffs, cutoff_of_all)
+  local wrong = fault(shown, nil, nil, cutoffs)
+  return wrong and 'actor_' .. wrong
 end
 
 local function remember(last, iat)
@@ -67,14 +92,14 @@ end
 local answers = {}
 local arg = 15
 while ARGV[arg] do
-  local jti, sub, client, generation, sid, life, parent, origin, origin_iat, actors =
-    unpack(ARGV, arg, arg + 9)
+  local jti, sub, client, generation, sid, life, digest, parent, origin, origin_iat,
+    acting, actors = unpack(ARGV, arg, arg + 11)
   local scopes = {
     last_of_subject .. sub, cutoff_of_subject .. sub,
     last_of_client .. client, cutoff_of_client .. client,
   }
   local closed = nil
-  for actor = arg + 10, arg + 9 + tonumber(actors) do
+  for actor = arg + 12, arg + 11 + tonumber(actors) do
     table.insert(scopes, last_of_client .. ARGV[actor])
     table.insert(scopes, cutoff_of_client .. ARGV[actor])
     if redis.call('HGET', client_account .. ARGV[actor], 'disabled') == '1' then
@@ -84,8 +109,9 @@ while ARGV[arg] do
   local found = redis.call('MGET', epoch_of_subject .. sub, unpack(scopes))
   local code = closed or refusal(sub, client, generation, sid, table.remove(found, 1))
   if not code and parent ~= '' then
-    code = refusal_of_parent(parent, origin, tonumber(origin_iat), found)
+    code = refusal_of_parent(parent, origin, origin_iat, found)
   end
+  if not code and acting ~= '' then code = refusal_of_actor(acting, client) end
   if code then
     table.insert(answers, code)
   elseif tonumber(life) == 0 then
@@ -93,7 +119,8 @@ while ARGV[arg] do
   else
     local iat = decide(scopes, found)
     local exp = iat + tonumber(life)
-    redis.call('SET', register .. jti, sid .. '\n' .. client, 'EXAT', int(exp + beyond))
+    local entry = table.concat({sid, client, int(iat), digest}, '\n')
+    redis.call('SET', register .. jti, entry, 'EXAT', int(exp + beyond))
     if sid ~= '' then
       local tokens = session_tokens .. sid
       redis.call('ZREMRANGEBYSCORE', tokens, '-inf', int(time - beyond))
@@ -103,6 +130,6 @@ while ARGV[arg] do
     end
     table.insert(answers, iat)
   end
-  arg = arg + 10 + tonumber(actors)
+  arg = arg + 12 + tonumber(actors)
 end
 return answers
