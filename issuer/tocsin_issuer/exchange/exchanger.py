@@ -1,9 +1,10 @@
 """Trading a caller's token for one that another service accepts, and no other.
 
-The derived token names everybody who had a hand in it, so that whatever kills the subject token
-kills it too: the session and subject stay, ``orig`` is the first subject token, and ``act`` lists
-every client of the chain, the one that the first token was issued to included (RFC 8693 section
-4.1: prior actors are for information; the outermost one acts).
+The derived token names the first subject token and everybody who had a hand in it, so that whatever
+kills these kills it too: the session and subject stay, ``orig`` is the first subject token, and
+``act`` lists every client of the chain, the one that the first token was issued to included (RFC
+8693 section 4.1: prior actors are for information; the outermost one acts). Tokens between the
+first one and the subject token are not named.
 
 A token that is bound to a certificate (RFC 8705) becomes no bearer token here: it is traded by
 clients alone that authenticate by a certificate themselves, for a token that is bound to theirs.

@@ -98,7 +98,7 @@ class LiveCounts:
                 return _UNKNOWN
 
     async def _of_token(self, jti: str) -> Impact:
-        """Those derived from it are hit as well; which they are stands in themselves alone."""
+        """Those of which it is the origin are hit as well; which they are stands in them alone."""
         tally = _Tally()
         await self._add_tokens(tally, [jti])
         return replace(tally.impact(), tokens=Count(tally.tokens, "at_least"))

@@ -126,12 +126,20 @@ async def test_a_client_in_the_middle_is_cut_off(
 async def test_a_middle_token_that_is_revoked_is_not_traded(
     services: Services, subject: dict[str, Any]
 ) -> None:
+    """What had been derived from it before goes on until its own end, or that of all of them."""
     child = await services.trade(subject["access_token"])
+    grandchild = await services.trade(child, "inventory-service", audience="warehouse")
     claims = services.claims(child)
     await services.revocations.revoke_tokens([(claims["jti"], claims["exp"])], "test", "admin")
     answer = await services.ask(child, "inventory-service", audience="warehouse")
     assert await refused(answer) == (400, "invalid_request")
     await services.trade(subject["access_token"])
+    assert await code_of(services, grandchild) is None
+    first = services.claims(subject["access_token"])
+    left = services.claims(grandchild)["exp"] - services.claims(grandchild)["iat"]
+    assert left <= min(600, first["exp"] - first["iat"])
+    await KILLS["sid"](services, first)
+    assert await code_of(services, grandchild) is not None
 
 
 async def test_a_token_by_a_key_that_is_revoked_is_not_traded(
