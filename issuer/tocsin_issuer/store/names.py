@@ -29,6 +29,8 @@ DENIED: Final = _PREFIX + "denied:"
 REGISTER: Final = _PREFIX + "jti:"
 SESSION: Final = _PREFIX + "session:"
 SESSION_TOKENS: Final = _PREFIX + "session-tokens:"
+REUSED_SESSION: Final = _PREFIX + "session-reused:"
+"""By sid: whose a session was that a refresh token has ended which came twice. For a minute."""
 
 LAST_IAT_OF_ALL: Final = _PREFIX + "last-iat:all"
 LAST_IAT_OF_SUBJECT: Final = _PREFIX + "last-iat:sub:"

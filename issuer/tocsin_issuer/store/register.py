@@ -57,6 +57,7 @@ _PREFIXES: Final = [
     names.SESSION,
     names.SESSION_TOKENS,
     names.DENIED,
+    names.REUSED_SESSION,
 ]
 
 

@@ -233,6 +233,7 @@ class SessionStore:
             names.SESSION + token.sid,
             names.SESSION_TOKENS + token.sid,
             names.EPOCH_OF_ALL,
+            names.REUSED_SESSION + token.sid,
         ]
         answer: Any = await self._refresh(keys=keys, args=arguments)
         if answer[0] in _ENDED:

@@ -9,7 +9,10 @@ from redis.asyncio import Redis
 
 from tests.issuer.conftest import CountingHasher
 from tests.issuer.http.conftest import CONFIG, Issuer
-from tests.issuer.store.helpers import events_in, only_event
+from tests.issuer.store.helpers import only_event
+from tocsin_issuer.store import names
+from tocsin_schemas.claims import EXP_LEEWAY_S
+from tocsin_schemas.errors import RequestRejected
 from tocsin_schemas.events import SessionsRevoked
 
 
@@ -48,14 +51,40 @@ async def test_a_replay_ends_the_session(issuer: Issuer) -> None:
     assert event.reason == "refresh-reuse"
 
 
-async def test_a_hundred_at_once_give_at_most_one_pair(issuer: Issuer) -> None:
+async def test_a_hundred_at_once_give_one_pair_and_it_is_dead(issuer: Issuer) -> None:
+    """The winner is answered, though another one has ended the session before its token is made."""
     await issuer.alice()
     token = (await issuer.login())["refresh_token"]
     answers = await asyncio.gather(*(issuer.refresh(token) for _ in range(100)))
-    codes = sorted(answer.status_code for answer in answers)
-    assert codes[1:] == [400] * 99
-    assert codes[0] in (200, 400), "the replay may end the session before the winner's mint"
-    assert len(await events_in(issuer.outbox)) == 1
+    assert sorted(answer.status_code for answer in answers) == [200] + [400] * 99
+    event = await only_event(issuer.outbox, SessionsRevoked)
+    (won,) = (answer.json() for answer in answers if answer.status_code == 200)
+    claims = issuer.of_any_audience.verify(
+        won["access_token"]
+    ).claims  # by a verifier without rules
+    (rule,) = event.sessions
+    assert (rule.sid, claims["sid"]) == (won["session_id"], won["session_id"])
+    assert rule.until > claims["exp"] + EXP_LEEWAY_S
+    assert await issuer.redis.exists(names.DENIED + claims["jti"]) == 1
+    again = await issuer.refresh(won["refresh_token"])
+    assert (again.status_code, again.json()["error"]) == (400, "invalid_grant")
+
+
+async def test_only_who_came_first_is_answered_for_a_session_that_is_gone(issuer: Issuer) -> None:
+    """Neither somebody else's token, nor one of a session that was ended otherwise."""
+    sub = await issuer.alice()
+    reused, removed = await issuer.login(), await issuer.login()
+    for _ in range(2):
+        await issuer.refresh(reused["refresh_token"])
+    minted = await issuer.context.minter.mint(sub, "app", ["orders"], sid=reused["session_id"])
+    assert await issuer.redis.exists(names.DENIED + minted.jti) == 1
+    await issuer.context.revocations.revoke_sessions(
+        [removed["session_id"]], "logout", "user", bound_s=121
+    )
+    for owner, sid in (("u_other", reused["session_id"]), (sub, removed["session_id"])):
+        with pytest.raises(RequestRejected, match="no token can be issued") as caught:
+            await issuer.context.minter.mint(owner, "app", ["orders"], sid=sid)
+        assert caught.value.code == "session_gone"
 
 
 async def test_a_user_who_is_gone_cannot_refresh(issuer: Issuer) -> None:

@@ -2,8 +2,8 @@
 -- KEYS: last iat of all, cutoff of all, epoch of all, revoked keys.
 -- ARGV: seconds that a last iat is remembered, seconds that the register outlives a token; prefixes
 --   of the register, of the last iat and the cutoff of subjects and of clients, of a subject's
---   and of a client's epoch, of users, clients, sessions and their tokens, and of the projection;
---   then for each token:
+--   and of a client's epoch, of users, clients, sessions and their tokens, of the projection, and of
+--   sessions that a reuse has ended; then for each token:
 --   jti, sub, client, '=' and the generation of the credentials that it has shown ('' where it has
 --   shown none), sid or '', life, digest of what it says, the token that it is derived from or '',
 --   jti and iat of that one's origin, the token by which the client says that it acts or '', number
@@ -16,11 +16,14 @@
 local time = now()
 local keep, beyond = tonumber(ARGV[1]), tonumber(ARGV[2])
 local register, last_of_subject, last_of_client, cutoff_of_subject, cutoff_of_client,
-  epoch_of_subject, epoch_of_client, user, client_account, session, session_tokens, denied =
-  unpack(ARGV, 3, 14)
+  epoch_of_subject, epoch_of_client, user, client_account, session, session_tokens, denied, reused =
+  unpack(ARGV, 3, 15)
 local of_all = redis.call('MGET', KEYS[1], KEYS[2], KEYS[3])
 local last_of_all, cutoff_of_all, epoch_of_all = tonumber(of_all[1] or 0), of_all[2], of_all[3]
 
+-- Why no token can be issued. If it can, the second value tells whether its session is dead already:
+-- of those who came with one refresh token the first is answered, however soon the next one has
+-- ended the session. The rule against the session is in the outbox, and outlives the token.
 local function refusal(sub, client, generation, sid, epoch)
   if redis.call('HGET', user .. sub, 'disabled') == '1' then return 'subject_disabled' end
   local account = redis.call('HMGET', client_account .. client, 'disabled', 'generation')
@@ -29,6 +32,7 @@ local function refusal(sub, client, generation, sid, epoch)
   if sid == '' then return nil end
   local found = redis.call('HMGET', session .. sid, 'sub', 'client_id',
     'epoch_of_all', 'epoch_of_subject', 'epoch_of_client')
+  if not found[1] and redis.call('GET', reused .. sid) == sub then return nil, true end
   if found[1] ~= sub then return 'session_gone' end
   local of_client = redis.call('GET', epoch_of_client .. found[2]) -- a derived token has another one
   if outdated({epoch_of_all, epoch, of_client}, {unpack(found, 3)}) then return 'session_gone' end
@@ -90,7 +94,7 @@ local function decide(scopes, found)
 end
 
 local answers = {}
-local arg = 15
+local arg = 16
 while ARGV[arg] do
   local jti, sub, client, generation, sid, life, digest, parent, origin, origin_iat,
     acting, actors = unpack(ARGV, arg, arg + 11)
@@ -107,7 +111,8 @@ while ARGV[arg] do
     end
   end
   local found = redis.call('MGET', epoch_of_subject .. sub, unpack(scopes))
-  local code = closed or refusal(sub, client, generation, sid, table.remove(found, 1))
+  local code, dead = refusal(sub, client, generation, sid, table.remove(found, 1))
+  code = closed or code
   if not code and parent ~= '' then
     code = refusal_of_parent(parent, origin, origin_iat, found)
   end
@@ -121,7 +126,9 @@ while ARGV[arg] do
     local exp = iat + tonumber(life)
     local entry = table.concat({sid, client, int(iat), digest}, '\n')
     redis.call('SET', register .. jti, entry, 'EXAT', int(exp + beyond))
-    if sid ~= '' then
+    if dead then
+      redis.call('SET', denied .. jti, '1', 'EXAT', int(exp + beyond))
+    elseif sid ~= '' then
       local tokens = session_tokens .. sid
       redis.call('ZREMRANGEBYSCORE', tokens, '-inf', int(time - beyond))
       redis.call('ZADD', tokens, int(exp), jti)

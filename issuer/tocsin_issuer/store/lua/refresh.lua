@@ -1,6 +1,7 @@
 -- Exchanges a refresh token for the next one of its family: once, and once more where the answer
 -- was lost.
--- KEYS: outbox, session, tokens of the session, epoch of all.
+-- KEYS: outbox, session, tokens of the session, epoch of all, whose the session was if it is ended
+--   here for a reuse.
 -- ARGV: generation, digest of the family's part, digest of the secret, digest of the next secret,
 --   client or '', seconds it may be idle, prefix of a subject's epoch, seconds that a rule against a
 --   session lives, exp leeway, prefix of the projection, this session in an event up to its number,
@@ -12,7 +13,7 @@
 expect('stream', KEYS[1])
 expect('hash', KEYS[2])
 expect('zset', KEYS[3])
-expect('string', KEYS[4])
+expect('string', KEYS[4], KEYS[5])
 
 local fields = redis.call('HMGET', KEYS[2], 'sub', 'client_id', 'audiences', 'ends', 'generation',
   'family', 'secret', 'device_digest', 'before', 'replaced_ms',
@@ -70,4 +71,6 @@ if device ~= '' and generation + 1 == stored and before == ARGV[3]
 end
 
 if generation > stored then return end_family('ahead', ARGV[15]) end
-return end_family('reused', ARGV[14])
+local answer = end_family('reused', ARGV[14])
+redis.call('SET', KEYS[5], sub, 'EX', 60) -- who came first may still wait for an answer
+return answer
