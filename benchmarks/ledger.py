@@ -25,6 +25,7 @@ from pathlib import Path
 import redis
 from nats.aio.client import Client
 
+from benchmarks.bars import Bar, report
 from benchmarks.stack import Stack, running_stack
 from tocsin_issuer.core.jti_allocator import JtiAllocator
 from tocsin_issuer.embedded import EmbeddedNats
@@ -41,8 +42,7 @@ from tocsin_schemas import record
 from tocsin_schemas.events import RevokedToken, TokensRevoked
 from tocsin_schemas.subjects import LEDGER_PREFIX
 
-BAR = 50.0
-AIM = 200.0
+BARS = (Bar("speedup", ">=", 50),)  # aim: 200
 REVOKED = 20_000
 SERIAL = 1_000
 BULK = 500_000
@@ -174,14 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--revoked", type=int, default=REVOKED)
     parser.add_argument("--serial", type=int, default=SERIAL)
     options = parser.parse_args(arguments)
-    figures = measure(options.revoked, options.serial)
-    if not options.json:
-        for key, value in figures.items():
-            print(f"{key:<20} {value}")
-        met = "met" if figures["speedup"] >= BAR else "MISSED"
-        print(f"bar: speedup >= {BAR:.0f} (aim {AIM:.0f}): {met}")
-    print(json.dumps(figures))
-    return 0
+    return report(measure(options.revoked, options.serial), BARS, only_json=options.json)
 
 
 if __name__ == "__main__":

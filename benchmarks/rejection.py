@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from benchmarks.bars import Bar, report
 from tests.support.clock import NOW
 from tests.support.forge import header_of, octets, seal, token
 from tests.support.tokens import AUDIENCE, ISSUER, claims
@@ -30,6 +31,7 @@ from tocsin_schemas.errors import TokenRejected
 from tocsin_verifier_agent import Verifier
 
 BAR = 2.0
+BARS = (Bar("worst_over_same_length", "<=", BAR),)
 ROUNDS = 15
 WORST_ROUNDS = 101
 WORST = 12
@@ -242,8 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"{row.name[:44]:<44} {row.length:>8} {row.code:<10} {row.rejected_us:>7.1f} "
                 f"{row.over_accepted:>6.2f} {row.over:>8.2f}"
             )
-    print(json.dumps(figures(rows)))
-    return 0
+    return report(figures(rows), BARS, only_json=as_json)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from statistics import median
 from typing import Any, cast
 from urllib.parse import urlencode, urlsplit
 
+from benchmarks.bars import report
 from benchmarks.stack import Stack, running_stack
 from benchmarks.tokens import mint
 from tocsin_issuer.embedded.port import find_free
@@ -287,12 +288,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.generate:
         generate_in_this_process()
         return 0
-    figures = run()
-    if not chosen.json:
-        for key, value in figures.items():
-            print(f"{key:<28} {value}")
-    print(json.dumps(figures))
-    return 0
+    return report(run(), (), only_json=chosen.json)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import sys
 from collections.abc import Sequence
 
+from benchmarks.bars import Bar, report
 from benchmarks.propagation import fanout, storm
 
 SIZES = (1, 10, 100)
@@ -36,17 +36,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     by_size = asyncio.run(fanout.measure(rounds))
     figures: dict[str, float] = {"agents": sizes[-1], **by_size[sizes[-1]]}
     for size in sizes[:-1]:
-        for key in ("fanout_p50_ms", "fanout_p99_ms", "raw_p50_ms", "raw_p99_ms"):
+        for key in (
+            "fanout_p50_ms",
+            "fanout_p99_ms",
+            "raw_p50_ms",
+            "raw_p99_ms",
+            "fanout_over_raw",
+        ):
             name, _, rest = key.partition("_")
             figures[f"{name}_{size}_{rest}"] = by_size[size][key]
     if options.storm_agents:
         figures |= storm.measure(options.storm_agents, options.storm_down_s)
     figures = {key: round(value, 3) for key, value in figures.items()}
-    if not options.json:
-        for key, value in figures.items():
-            print(f"{key:<36} {value}")
-    print(json.dumps(figures))
-    return 0
+    bars = [Bar("fanout_over_raw", "<=", 3)]  # aim: 1.5
+    bars += [Bar(f"fanout_{size}_over_raw", "<=", 3) for size in sizes[:-1]]
+    if options.storm_agents:
+        bars.append(Bar("storm_live_s", "<=", 30))  # aim: 10
+    return report(figures, bars, only_json=options.json)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A token seen before, while the state moves a thousand times a second.
+"""The rules of a live verifier change a thousand times a second, while it is being measured.
 
 A thread applies real records, signature and all, as a live agent's would. They are made beforehand:
 a ledger that commits a thousand records a second would take the cores that are being measured.
@@ -8,58 +8,63 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from benchmarks.chain import ISSUER, new_chain, verifier_over
-from benchmarks.tokens import mint
+from benchmarks.chain import Chain
+from tocsin_revocation_bus.core.replica import Replica
 from tocsin_schemas.events import RevokedSession, SessionsRevoked
 
 PER_S = 1000
-SECONDS = 3.0
-RECORDS = 3000
 
 
-def measure() -> dict[str, float]:
-    """Microseconds of one call, and how often the state really moved."""
-    chain = new_chain()
-    replica = chain.follower()
-    until = int(time.time()) + 900
-    texts = [
-        chain.record(
-            [
-                SessionsRevoked(
-                    id=f"e{number}",
-                    reason="churn",
-                    initiator="system",
-                    sessions=(RevokedSession(f"churn-{number}", until),),
-                )
-            ]
-        )
-        for number in range(RECORDS)
-    ]
-    verifier = verifier_over(replica)
-    token = mint(chain.token_signer, ISSUER, 1)[0]
-    verifier.verify(token)
-    applied, done = 0, threading.Event()
+class Churn:
+    """Records for so many seconds, and how many have been applied."""
 
-    def apply() -> None:
-        nonlocal applied
+    def __init__(self, chain: Chain, replica: Replica, seconds: float) -> None:
+        until = int(time.time()) + 900
+        self._replica = replica
+        self._texts = [
+            chain.record(
+                [
+                    SessionsRevoked(
+                        id=f"e{number}",
+                        reason="churn",
+                        initiator="system",
+                        sessions=(RevokedSession(f"churn-{number}", until),),
+                    )
+                ]
+            )
+            for number in range(int(seconds * PER_S))
+        ]
+        self._applied = 0
+        self._ended = threading.Event()
+
+    @contextmanager
+    def going_on(self) -> Iterator[None]:
+        """Apply them while this lasts.
+
+        Raises:
+            SystemExit: they ran out before it ended, or came too slowly: nothing was measured.
+        """
+        thread = threading.Thread(target=self._apply)
+        began = time.perf_counter()
+        thread.start()
+        try:
+            yield
+            elapsed, alive = time.perf_counter() - began, thread.is_alive()
+        finally:
+            self._ended.set()
+            thread.join()
+        if not alive:
+            raise SystemExit("the records ran out")
+        self.per_s = self._applied / elapsed
+
+    def _apply(self) -> None:
         due = time.perf_counter()
-        for text in texts:
-            replica.apply_record(text, 0, time.time())
-            applied += 1
+        for text in self._texts:
+            self._replica.apply_record(text, 0, time.time())
+            self._applied += 1
             due += 1 / PER_S
-            if done.wait(max(0.0, due - time.perf_counter())):
+            if self._ended.wait(max(0.0, due - time.perf_counter())):
                 return
-
-    thread = threading.Thread(target=apply)
-    began = time.perf_counter()
-    thread.start()
-    calls = 0
-    while thread.is_alive() and time.perf_counter() - began < SECONDS:
-        for _ in range(1000):
-            verifier.verify(token)
-        calls += 1000
-    elapsed = time.perf_counter() - began
-    done.set()
-    thread.join()
-    return {"repeat_churn_us": elapsed / calls * 1e6, "churn_per_s": applied / elapsed}

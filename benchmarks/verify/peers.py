@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jwt
+import redis
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -12,27 +14,33 @@ from joserfc import jwk as jose_keys
 from joserfc import jwt as jose_jwt
 
 from benchmarks.tokens import AUDIENCE, OLDER_NAMES
+from benchmarks.verify.timing import Work, fresh
 from tocsin_issuer.keys.signer import PrivateKeySigner
 from tocsin_schemas import base64url
 
-Verify = Callable[[str], object]
 
-
-def bare(signer: PrivateKeySigner, tokens: Sequence[str]) -> Verify:
+def bare(signer: PrivateKeySigner) -> Work[tuple[bytes, bytes]]:
     """`public_key.verify` alone; signatures and texts are decoded beforehand."""
     key = signer.private_key.public_key()
-    prepared: dict[str, tuple[bytes, bytes]] = {}
-    for token in tokens:
-        signed, _, signature = token.rpartition(".")
-        prepared[token] = (_native(signer.alg, base64url.decode(signature)), signed.encode())
+
+    def prepare(tokens: Sequence[str]) -> list[tuple[bytes, bytes]]:
+        parts = [token.rpartition(".") for token in tokens]
+        return [
+            (_native(signer.alg, base64url.decode(signature)), signed.encode())
+            for signed, _, signature in parts
+        ]
+
+    call: Callable[[tuple[bytes, bytes]], object]
     if isinstance(key, rsa.RSAPublicKey):
         scheme, digest, check = padding.PKCS1v15(), SHA256(), key.verify
-        return lambda token: check(*prepared[token], scheme, digest)
-    if isinstance(key, ec.EllipticCurvePublicKey):
+        call = lambda pair: check(*pair, scheme, digest)  # noqa: E731
+    elif isinstance(key, ec.EllipticCurvePublicKey):
         algorithm, check_ec = ec.ECDSA(SHA256()), key.verify
-        return lambda token: check_ec(*prepared[token], algorithm)
-    check_ed = key.verify
-    return lambda token: check_ed(*prepared[token])
+        call = lambda pair: check_ec(*pair, algorithm)  # noqa: E731
+    else:
+        check_ed = key.verify
+        call = lambda pair: check_ed(*pair)  # noqa: E731
+    return Work(call, prepare)
 
 
 def _native(alg: str, signature: bytes) -> bytes:
@@ -41,14 +49,28 @@ def _native(alg: str, signature: bytes) -> bytes:
     return encode_dss_signature(int.from_bytes(signature[:32]), int.from_bytes(signature[32:]))
 
 
-def pyjwt(signer: PrivateKeySigner, issuer: str) -> Verify:
+def pyjwt(signer: PrivateKeySigner, issuer: str) -> Work[str]:
     """PyJWT, audience and issuer checked."""
+    return Work(_pyjwt(signer, issuer), fresh)
+
+
+def pyjwt_and_redis(signer: PrivateKeySigner, issuer: str, store: redis.Redis) -> Work[str]:
+    """The same, and a denylist in Redis: one EXISTS for each token."""
+    verify = _pyjwt(signer, issuer)
+
+    def call(token: str) -> None:
+        store.exists("tocsin:denied:" + verify(token)["jti"])
+
+    return Work(call, fresh)
+
+
+def _pyjwt(signer: PrivateKeySigner, issuer: str) -> Callable[[str], dict[str, Any]]:
     key = signer.private_key.public_key()
     alg = OLDER_NAMES.get(signer.alg, signer.alg)
     return lambda token: jwt.decode(token, key, algorithms=[alg], audience=AUDIENCE, issuer=issuer)
 
 
-def joserfc(signer: PrivateKeySigner, issuer: str) -> Verify:
+def joserfc(signer: PrivateKeySigner, issuer: str) -> Work[str]:
     """joserfc, with its claims registry."""
     key = jose_keys.import_key(dict(signer.public.jwk))
     alg = OLDER_NAMES.get(signer.alg, signer.alg)
@@ -59,4 +81,4 @@ def joserfc(signer: PrivateKeySigner, issuer: str) -> Verify:
     def verify(token: str) -> None:
         registry.validate(jose_jwt.decode(token, key, algorithms=[alg]).claims)
 
-    return verify
+    return Work(verify, fresh)

@@ -4,57 +4,76 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import median
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
-ROUNDS = 9
 SLICE = 50
 
 
-def each(inputs: Sequence[T], *works: Callable[[T], object]) -> list[float]:
-    """The median time of each work over slices of distinct inputs, all works slice by slice; after
-    them the medians of each one's ratio to the first.
+def fresh(texts: Iterable[str]) -> list[str]:
+    """The same texts as objects that nobody has hashed yet, as every request brings one."""
+    return [text.encode().decode() for text in texts]
+
+
+@dataclass(frozen=True, slots=True)
+class Work(Generic[T]):
+    """What is timed: ``call``, on each of what ``prepare`` makes, untimed, of a slice of tokens.
+
+    With ``rounds`` it is done so many times over, where one slice would be too short to time.
     """
-    rows: list[list[float]] = []
-    for start in range(0, len(inputs) - SLICE + 1, SLICE):
-        part, row = inputs[start : start + SLICE], []
-        for work in works:
-            began = time.perf_counter()
-            for one in part:
-                work(one)
-            row.append((time.perf_counter() - began) / SLICE * 1e6)
-        rows.append(row)
-    times = [median(row[index] for row in rows) for index in range(len(works))]
-    return times + [median(row[index] / row[0] for row in rows) for index in range(1, len(works))]
 
+    call: Callable[[T], object]
+    prepare: Callable[[Sequence[str]], Sequence[T]]
+    rounds: int = 1
 
-def repeated(work: Callable[[], object], times: int) -> float:
-    """The median over some rounds."""
-    rounds: list[float] = []
-    for _ in range(ROUNDS):
+    def seconds(self, tokens: Sequence[str]) -> float:
+        """Of one call."""
+        inputs = [one for _ in range(self.rounds) for one in self.prepare(tokens)]
+        call = self.call
         began = time.perf_counter()
-        for _ in range(times):
-            work()
-        rounds.append((time.perf_counter() - began) / times * 1e6)
-    return median(rounds)
+        for one in inputs:
+            call(one)
+        return (time.perf_counter() - began) / len(inputs)
 
 
-def in_two_threads(inputs: Sequence[T], work: Callable[[T], object]) -> float:
-    """As one call while two threads make calls, half of the inputs each; both are counted."""
+def in_turn(
+    tokens: Sequence[str], works: Mapping[str, Work[T]], ratios: Mapping[str, tuple[str, str]]
+) -> dict[str, float]:
+    """The median of each work's microseconds, and of each ratio (one work's time over another's),
+    over slices of tokens: all works do one slice before any does the next.
+    """
+    rows: list[dict[str, float]] = []
+    for start in range(0, len(tokens) - SLICE + 1, SLICE):
+        part = tokens[start : start + SLICE]
+        rows.append({name: work.seconds(part) * 1e6 for name, work in works.items()})
+    times = {f"{name}_us": median(row[name] for row in rows) for name in works}
+    return times | {
+        name: median(row[one] / row[other] for row in rows) for name, (one, other) in ratios.items()
+    }
 
-    def run(part: Sequence[T]) -> None:
-        for one in part:
-            work(one)
 
-    half = len(inputs) // 2
-    threads = [
-        threading.Thread(target=run, args=(part,)) for part in (inputs[:half], inputs[half:])
+def in_two_threads(tokens: Sequence[str], work: Work[T]) -> float:
+    """Microseconds for each call, while two threads make them: both threads' calls are counted."""
+    half = len(tokens) // 2
+    parts = [
+        [one for _ in range(work.rounds) for one in work.prepare(part)]
+        for part in (tokens[:half], tokens[half:])
     ]
-    began = time.perf_counter()
+    gate, call = threading.Barrier(3), work.call
+
+    def run(inputs: Sequence[T]) -> None:
+        gate.wait()
+        for one in inputs:
+            call(one)
+
+    threads = [threading.Thread(target=run, args=(part,)) for part in parts]
     for thread in threads:
         thread.start()
+    gate.wait()
+    began = time.perf_counter()
     for thread in threads:
         thread.join()
-    return (time.perf_counter() - began) / len(inputs) * 1e6
+    return (time.perf_counter() - began) / sum(map(len, parts)) * 1e6

@@ -4,6 +4,6 @@ Run it with ``TOCSIN_FILE=inventory.tocsin uvicorn examples.inventory.service:ap
 """
 
 from examples.inventory.app import create_app
-from tocsin_verifier_agent import VerifierAgent
+from tocsin_verifier_agent import authenticator
 
-app = create_app(VerifierAgent.from_file())  # the file that TOCSIN_FILE names
+app = create_app(authenticator.from_file())  # as the file that TOCSIN_FILE names asks for

@@ -5,12 +5,13 @@ from typing import Annotated
 
 from fastapi import Depends, FastAPI
 
-from tocsin_verifier_agent import Verified, VerifierAgent
+from tocsin_verifier_agent import Verified
+from tocsin_verifier_agent.authenticator import Authenticator
 from tocsin_verifier_agent.fastapi import TocsinMiddleware, require
 
 
-def create_app(agent: VerifierAgent) -> FastAPI:
-    """The service, protected by an agent."""
+def create_app(agent: Authenticator) -> FastAPI:
+    """The service, protected by an agent of its own or by the host's sidecar."""
     app = FastAPI(title="orders")
     app.add_middleware(TocsinMiddleware, agent=agent)
 

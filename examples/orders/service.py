@@ -4,6 +4,6 @@ Run it with ``TOCSIN_FILE=orders.tocsin uvicorn examples.orders.service:app --wo
 """
 
 from examples.orders.app import create_app
-from tocsin_verifier_agent import VerifierAgent
+from tocsin_verifier_agent import authenticator
 
-app = create_app(VerifierAgent.from_file())  # the file that TOCSIN_FILE names
+app = create_app(authenticator.from_file())  # as the file that TOCSIN_FILE names asks for

@@ -1,4 +1,5 @@
-"""The service with a route that calls inventory. Its file has a section ``exchange``.
+"""The service with a route that calls inventory. Its file has a section ``exchange`` and no line
+``sidecar``: exchanged tokens are looked at by the rules of an agent of the service's own.
 
 Run it with ``TOCSIN_FILE=orders.tocsin INVENTORY_URL=http://127.0.0.1:8001 \\
 uvicorn examples.orders.stock_service:app``.

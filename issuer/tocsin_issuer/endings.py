@@ -1,7 +1,8 @@
 """Every way in which a session or a token of ours ends before its ``exp``, in one place.
 
 What ends something in code takes reason and initiator from here. The tests read the code for any
-other reason, and walk this list on running servers: behind each entry an agent denies the token.
+other reason, and walk this list on running servers: behind each entry but ``NEW_PRIMARY`` an agent
+denies the token.
 """
 
 from dataclasses import dataclass
@@ -21,9 +22,9 @@ from tocsin_schemas.events import (
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """One way. ``kind`` is the event that the ledger hears of it; None where no token is left that
-    it would have to be told of. Operators and services may give another reason where
-    ``free_reason`` says so.
+    """One way. ``kind`` is the event that the ledger hears of it; None where it hears of none: a
+    session that ends by its age leaves no token behind, and a new primary, by design, lets the
+    tokens live. Operators and services may give another reason where ``free_reason`` says so.
     """
 
     name: str
@@ -98,14 +99,15 @@ COMMAND_ALL: Final = Ending("command-all", "policy", "policy", AllRevokedBefore,
 KEY_COMPROMISED: Final = Ending("key-compromised", "key-compromise", "admin", KeyRevoked)
 
 IDLE: Final = Ending("idle", "idle", "system", None)
-"""The session was not used for too long: its last token expires no later than it."""
+"""The session was not used for too long: no verifier takes its last token after its end."""
 
 ABSOLUTE: Final = Ending("absolute", "absolute", "system", None)
-"""The session has lasted for as long as any may: its last token expires no later than it."""
+"""The session has lasted for as long as any may: no verifier takes its last token after its end."""
 
 NEW_PRIMARY: Final = Ending("new-primary", "new-primary", "system", None)
-"""Redis may have lost refreshes: families end and everybody logs in anew. Nobody is suspected, and
-access tokens stay good until their ``exp``.
+"""Redis may have lost refreshes: families end and everybody logs in anew. There is no event, by
+design: nobody is suspected, and for every agent access tokens stay good until their ``exp``. The
+issuer alone, which asks Redis, trades them no more and calls them inactive.
 """
 
 ENDINGS: Final[tuple[Ending, ...]] = (

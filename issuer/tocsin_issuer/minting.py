@@ -3,17 +3,21 @@
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol, Self
+
+from msgspec import UNSET
 
 from tocsin_issuer.config import IssuerConfig
 from tocsin_issuer.core.jti_allocator import JtiAllocator
 from tocsin_issuer.store.register import Parent, Register, Registration
+from tocsin_issuer.store.shown_token import ShownToken, issued_digest
 from tocsin_schemas import jti, jws
 from tocsin_schemas.claims import ACCESS_TOKEN_TYP, AccessTokenClaims, OriginClaim
 from tocsin_schemas.errors import RequestRejected
 from tocsin_schemas.jws import Signer
 from tocsin_verifier_agent.core.access_token import MAX_ACTORS
+from tocsin_verifier_agent.core.verified import Verified
 
 _ATTEMPTS: Final = 2
 
@@ -46,14 +50,23 @@ class Derivation:
     """What a token that is derived from another one says of it (RFC 8693).
 
     ``act`` names who acts, ``origin`` the first subject token; ``not_after`` is the subject token's
-    ``exp``, which the derived one may not outlive. ``parent`` is the subject token's jti, where it
-    is not itself the first one.
+    ``exp``, which the derived one may not outlive. ``parent`` is the subject token, which may be
+    the first one itself.
     """
 
     act: dict[str, Any]
     origin: OriginClaim
     not_after: int
-    parent: str | None = None
+    parent: ShownToken
+
+    @classmethod
+    def of(cls, subject: Verified, text: str, act: dict[str, Any]) -> Self:
+        """From a subject token of ours, and its text."""
+        token = subject.token
+        origin: OriginClaim = {"jti": str(token.jti), "iat": token.iat}
+        if token.orig is not UNSET:
+            origin = {"jti": token.orig.jti, "iat": token.orig.iat}
+        return cls(act, origin, token.exp, ShownToken.of(subject, text))
 
     def actors(self) -> tuple[str, ...]:
         """The clients in ``act``, the current one first.
@@ -72,8 +85,7 @@ class Derivation:
 
     def lineage(self) -> Parent:
         """What the register asks about."""
-        origin = self.origin
-        return Parent(self.parent or origin["jti"], origin["jti"], origin["iat"])
+        return Parent(self.parent, self.origin["jti"], self.origin["iat"])
 
 
 class TokenMinter:
@@ -107,15 +119,21 @@ class TokenMinter:
         derivation: Derivation | None = None,
         not_after: int | None = None,
         bound_to: str | None = None,
+        generation: str | None = None,
+        actor: ShownToken | None = None,
     ) -> MintedToken:
         """Issue a token. It expires no later than ``not_after`` (seconds of UTC), where its session
         ends. ``bound_to`` is the thumbprint of the one certificate that it may be used with.
+        ``generation`` is that of the credentials that the client has shown for it, ``actor`` a
+        token of its own that it has shown besides.
 
         Raises:
             RequestRejected: ``session_gone``, ``subject_disabled``, ``client_disabled``,
-                ``token_life``, ``token_too_large``, or ``clock_skew`` (503) where this host and
-                Redis disagree about the time. Of a derived token also ``parent_unknown``,
-                ``parent_revoked``, ``subject_token_expired`` or ``too_many_actors``.
+                ``invalid_client`` (401) where its credentials were replaced, ``token_life``,
+                ``token_too_large``, or ``clock_skew`` (503) where this host and Redis disagree
+                about the time. Of a derived token also ``parent_unknown``, ``parent_revoked``,
+                ``subject_token_expired`` or ``too_many_actors``; of ``actor`` ``actor_unknown`` or
+                ``actor_revoked``.
         """
         life = self._config.access_token_life_s if life_s is None else life_s
         if not 0 < life <= self._config.max_token_life_s or not audiences:
@@ -123,23 +141,15 @@ class TokenMinter:
         signer = self._keys.active()
         actors = () if derivation is None else derivation.actors()
         parent = None if derivation is None else derivation.lineage()
-        name, iat = await self._register_token(sub, client_id, sid, life, actors, parent)
-        exp = iat + life if derivation is None else min(iat + life, derivation.not_after)
-        if exp <= iat:
-            raise RequestRejected("subject_token_expired", "the subject token has expired")
-        if not_after is not None and not_after <= iat:
-            raise RequestRejected("session_gone", "no token can be issued")
-        if not_after is not None:
-            exp = min(exp, not_after)
         claims: AccessTokenClaims = {
             "iss": self._config.iss,
             "sub": sub,
             "aud": audiences[0] if len(audiences) == 1 else list(audiences),
             "client_id": client_id,
-            "iat": iat,
-            "nbf": iat,
-            "exp": exp,
-            "jti": name,
+            "iat": 0,
+            "nbf": 0,
+            "exp": 0,
+            "jti": "",
         }
         if sid is not None:
             claims["sid"] = sid
@@ -154,13 +164,31 @@ class TokenMinter:
         if derivation is not None:
             claims["act"] = derivation.act
             claims["orig"] = derivation.origin
+        iat = await self._register_token(
+            Registration("", sub, client_id, sid, life, actors, parent, generation, actor), claims
+        )
+        exp = iat + life if derivation is None else min(iat + life, derivation.not_after)
+        if exp <= iat:
+            raise RequestRejected("subject_token_expired", "the subject token has expired")
+        if not_after is not None and not_after <= iat:
+            raise RequestRejected("session_gone", "no token can be issued")
+        if not_after is not None:
+            exp = min(exp, not_after)
+        claims["iat"] = claims["nbf"] = iat
+        claims["exp"] = exp
         token = jws.sign_compact(claims, signer, ACCESS_TOKEN_TYP)
         if len(token) > jws.MAX_JWS_LENGTH:
             raise RequestRejected("token_too_large", "the permissions do not fit into a token")
-        return MintedToken(token, name, iat, exp)
+        return MintedToken(token, claims["jti"], iat, exp)
 
     async def check_parent(
-        self, sub: str, client_id: str, sid: str | None, derivation: Derivation
+        self,
+        sub: str,
+        client_id: str,
+        sid: str | None,
+        derivation: Derivation,
+        generation: str | None = None,
+        actor: ShownToken | None = None,
     ) -> int:
         """Whether a token would be derived now. Returns the time, in seconds of UTC, as Redis has
         it; nothing is issued.
@@ -169,30 +197,23 @@ class TokenMinter:
             RequestRejected: as :meth:`mint` does of a derived token.
         """
         actors, parent = derivation.actors(), derivation.lineage()
-        now = await self._register.mint(Registration("", sub, client_id, sid, 0, actors, parent))
+        now = await self._register.mint(
+            Registration("", sub, client_id, sid, 0, actors, parent, generation, actor)
+        )
         if derivation.not_after <= now:
             raise RequestRejected("subject_token_expired", "the subject token has expired")
         return now
 
-    async def _register_token(
-        self,
-        sub: str,
-        client_id: str,
-        sid: str | None,
-        life_s: int,
-        actors: tuple[str, ...],
-        parent: Parent | None,
-    ) -> tuple[str, int]:
-        """A jti and its iat. Verifiers refuse an iat outside the hour of the jti's lane, so where
-        the clocks disagree by minutes the lane follows Redis.
+    async def _register_token(self, wanted: Registration, claims: AccessTokenClaims) -> int:
+        """Give the claims their jti, and return its iat. Verifiers refuse an iat outside the hour
+        of the jti's lane, so where the clocks disagree by minutes the lane follows Redis.
         """
         now = int(self._wall_clock())
         for _ in range(_ATTEMPTS):
             name = self._allocator.allocate(now, os.getpid())
-            now = await self._register.mint(
-                Registration(name, sub, client_id, sid, life_s, actors, parent)
-            )
+            claims["jti"] = name
+            now = await self._register.mint(replace(wanted, jti=name, digest=issued_digest(claims)))
             place = jti.parse(name)
             if place is not None and jti.issued_in_lane(place, now):
-                return name, now
+                return now
         raise RequestRejected("clock_skew", "the clocks of the issuer disagree", status=503)

@@ -10,6 +10,7 @@ from tests.support.routes import routes_of
 from tests.support.stack import Stack
 from tocsin_issuer.http.documented import DocumentedApp
 from tocsin_issuer.http.server import Listener
+from tocsin_issuer.http.strict_body import FORM
 
 DOCUMENT = "/openapi.json"
 NO_STORE = {
@@ -38,7 +39,12 @@ def gaps(operation: dict[str, Any], name: tuple[str, str]) -> list[str]:
         found.append("who may call")
     if "422" in responses or not operation.get("summary"):
         found.append("FastAPI's own words")
-    wanted = {"400", "408", "413", "415"} if "requestBody" in operation else set()
+    body = operation.get("requestBody", {}).get("content", {})
+    wanted = {"400", "408", "413"} if body else set()
+    if FORM in body:  # RFC 6749 section 5.2 knows no 415
+        found += sorted({"415"} & set(responses))
+    elif body:
+        wanted.add("415")
     wanted |= {"400"} if operation.get("parameters") else set()
     wanted |= {"401"} if operation.get("security") else set()
     wanted |= {"503"} if name[1] not in NO_STORE | {METADATA} else set()
@@ -47,7 +53,7 @@ def gaps(operation: dict[str, Any], name: tuple[str, str]) -> list[str]:
         for media, content in response.get("content", {"no body": {}}).items():
             if not content.get("schema"):
                 found.append(f"{status} {media}")
-    for media, content in operation.get("requestBody", {}).get("content", {}).items():
+    for media, content in body.items():
         if not content.get("schema"):
             found.append(f"request {media}")
     return found

@@ -6,6 +6,7 @@ its pytest plugin is not used. Of answers of 500 and above only the documented 5
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
@@ -27,6 +28,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from tests.support.up import Up, running_up
+from tocsin_issuer.exchange.policy_file import LOOK_S, POLICY_NAME
+from tocsin_schemas.token_exchange import ACCESS_TOKEN_TYPE, GRANT_TYPE
 
 EXAMPLES = 20
 TIMEOUT_S = 20.0
@@ -36,8 +39,14 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
+POLICY = """
+[clients.{client}]
+receives = ["orders"]
+
+[clients.{client}.targets.inventory]
+"""
 SUCCEED = {
-    "public": {"GET /v1/sessions", "POST /v1/logout", "POST /v1/logout-all"},
+    "public": {"GET /v1/sessions", "POST /v1/logout", "POST /v1/logout-all", "POST /oauth/token"},
     "internal": {
         "GET /admin/users",
         "POST /admin/users",
@@ -46,6 +55,7 @@ SUCCEED = {
         "POST /admin/users/{sub}/disable",
         "POST /admin/users/{sub}/enable",
         "POST /admin/clients/{client_id}/secret",
+        "POST /oauth/token",
         "POST /oauth/introspect",
         "POST /oauth/revoke",
     },
@@ -72,6 +82,17 @@ class Callers:
             self._token = self.up.log_in()["access_token"] if users else self.up.operator_token()
         return {"headers": {"Authorization": f"Bearer {self._token}"}}
 
+    def grant(self, listener: str) -> dict[str, str]:
+        """A form for ``/oauth/token`` that succeeds: no generated one names a good token."""
+        if listener == "public":
+            return {"grant_type": "client_credentials"}
+        return {
+            "grant_type": GRANT_TYPE,
+            "subject_token": self.up.log_in()["access_token"],
+            "subject_token_type": ACCESS_TOKEN_TYPE,
+            "audience": "inventory",
+        }
+
     def forget(self) -> None:
         """The token was revoked, as some requests ask for."""
         self._token = ""
@@ -79,7 +100,11 @@ class Callers:
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    with running_up(tmp_path_factory.mktemp("api"), "orders") as up:
+    folder = tmp_path_factory.mktemp("api")
+    with running_up(folder, "orders") as up:
+        policy = POLICY.format(client=up.secrets("admin")["client_id"])
+        (folder / ".tocsin" / "issuer" / POLICY_NAME).write_text(policy)
+        time.sleep(LOOK_S)
         yield up
 
 
@@ -103,7 +128,7 @@ def test_every_answer_is_a_documented_one(up: Up, names: dict[str, str], listene
         for result in schema.get_all_operations():
             operation = result.ok()
             for mode in GenerationMode:
-                try_operation(operation, mode, url, session, callers, seen)
+                try_operation(operation, mode, listener, url, session, callers, seen)
     assert len(seen) == sum(len(item) for item in document["paths"].values())
     refused = {name for name, statuses in seen.items() if min(statuses) >= 300}
     assert refused.isdisjoint(SUCCEED[listener]), "these were to succeed at least once"
@@ -112,6 +137,7 @@ def test_every_answer_is_a_documented_one(up: Up, names: dict[str, str], listene
 def try_operation(
     operation: Any,
     mode: GenerationMode,
+    listener: str,
     url: str,
     session: requests.Session,
     callers: Callers,
@@ -132,6 +158,8 @@ def try_operation(
         }
         if known:
             case.path_parameters.update(names)
+            if operation.path == "/oauth/token" and mode is GenerationMode.POSITIVE:
+                case.body = callers.grant(listener)
         credentials = callers.credentials(operation)
         response = case.call(base_url=url, session=session, timeout=TIMEOUT_S, **credentials)
         seen[operation.label].add(response.status_code)

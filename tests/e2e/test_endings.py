@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any
 
@@ -16,11 +19,13 @@ from redis.asyncio import Redis
 from tests.e2e.conftest import Stack
 from tests.support.commands import send_command
 from tests.support.rejected import rejected
-from tocsin_issuer.endings import ENDINGS
+from tests.support.stack import running_stack
+from tocsin_issuer.endings import ABSOLUTE, ENDINGS, IDLE, NEW_PRIMARY
 from tocsin_issuer.keys.signer import generate
 from tocsin_issuer.store import names
 from tocsin_issuer.store.account_endings import AccountEndings
 from tocsin_issuer.store.connection import connect
+from tocsin_issuer.store.lineage import Lineage
 from tocsin_issuer.store.outbox import Emission, Outbox
 from tocsin_issuer.store.passwords import Passwords
 from tocsin_issuer.store.users import UserStore
@@ -33,6 +38,8 @@ from tocsin_schemas.events import (
     SubjectRevokedBefore,
     TokensRevoked,
 )
+from tocsin_verifier_agent import VerifierAgent
+from tocsin_verifier_agent.feed import Clocks
 
 PASSWORD = "correct horse"
 DEVICE = "d" * 43
@@ -393,6 +400,7 @@ async def key_compromised(site: Site) -> tuple[str, End]:
 def test_each_entry_of_the_list_has_a_scenario() -> None:
     told = {ending.name for ending in ENDINGS if ending.kind is not None}
     assert set(SCENARIOS) == told
+    assert {ending for ending in ENDINGS if ending.kind is None} == {IDLE, ABSOLUTE, NEW_PRIMARY}
 
 
 async def test_an_agent_denies_the_token_behind_each_entry(stack: Stack) -> None:
@@ -418,3 +426,48 @@ async def test_an_agent_denies_the_token_behind_each_entry(stack: Stack) -> None
             else:
                 bystander = ""
     assert wrong == []
+
+
+IDLE_S = 60  # no session may be shorter
+ABSOLUTE_S = 61
+
+
+async def test_an_agent_denies_the_last_token_when_its_session_ends_by_age(tmp_path: Path) -> None:
+    """No event tells of it, and none is needed. The agent's wall clock is moved to the moment."""
+    moved_to: list[float] = []
+    wall = Clocks(wall=lambda: moved_to[-1] if moved_to else time.time())
+    async with (
+        running_stack(tmp_path, session_idle_s=IDLE_S, session_absolute_s=ABSOLUTE_S) as stack,
+        site_of(stack) as site,
+        agent_with(stack, wall) as agent,
+    ):
+        name = await site.user()
+        for ending in (IDLE, ABSOLUTE):
+            login = await site.login(name)
+            session = await site.redis.hgetall(names.SESSION + login["session_id"])
+            ends = int(session["created"]) + IDLE_S
+            if ending is ABSOLUTE:
+                ends = int(session["ends"])
+                await asyncio.sleep(ABSOLUTE_S - IDLE_S + 1)  # the idle end is not the nearer one
+                login = (await site.refresh(login["refresh_token"])).json()
+            assert await site.redis.expiretime(names.SESSION + login["session_id"]) == ends
+            moved_to.append(ends - 1)
+            agent.verify(login["access_token"])
+            moved_to.append(ends)
+            assert await rejected(agent, login["access_token"]) == "exp", ending.name
+            moved_to.clear()
+
+
+def agent_with(stack: Stack, clocks: Clocks) -> VerifierAgent:
+    """The agent of the file, with other clocks."""
+    config = stack.agent()._config  # pyright: ignore[reportPrivateUsage]
+    return VerifierAgent(config, clocks=clocks)
+
+
+async def test_a_new_primary_ends_families_and_no_token(stack: Stack) -> None:
+    async with site_of(stack) as site, stack.agent() as agent:
+        login = await site.login(await site.user())
+        await Lineage(site.redis).end_all_families()
+        await refused(site.refresh(login["refresh_token"]))
+        agent.verify(login["access_token"])
+        assert await site.outbox.length() == 0

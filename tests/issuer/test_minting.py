@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import time
+from dataclasses import replace
 
 import pytest
 from redis.asyncio import Redis
@@ -15,6 +16,7 @@ from tocsin_issuer.store import names
 from tocsin_issuer.store.outbox import Outbox
 from tocsin_issuer.store.register import Register
 from tocsin_issuer.store.sessions import SessionStore
+from tocsin_issuer.store.shown_token import issued_digest
 from tocsin_schemas import jti
 from tocsin_schemas.errors import RequestRejected
 from tocsin_verifier_agent.verifier import Verifier
@@ -73,7 +75,9 @@ async def test_a_token_is_what_rfc_9068_asks_for(
     place = jti.parse(minted.jti)
     assert place is not None
     assert jti.issued_in_lane(place, minted.iat)
-    assert await redis.get(names.REGISTER + minted.jti) == f"{session.sid}\n{session.client_id}"
+    digest = issued_digest(verifier.verify(minted.token).claims)
+    entry = f"{session.sid}\n{session.client_id}\n{minted.iat}\n{digest}"
+    assert await redis.get(names.REGISTER + minted.jti) == entry
 
 
 async def test_a_bare_token(minter: TokenMinter, verifier: Verifier) -> None:
@@ -87,18 +91,15 @@ async def test_a_bare_token(minter: TokenMinter, verifier: Verifier) -> None:
 async def test_a_derived_token_does_not_outlive_its_parent(
     minter: TokenMinter, verifier: Verifier
 ) -> None:
-    parent = await minter.mint("alice", "app", ["front"], life_s=100)
-    derivation = Derivation(
-        act={"sub": "front", "act": {"sub": "edge"}},
-        origin={"jti": parent.jti, "iat": parent.iat},
-        not_after=parent.exp,
-    )
+    parent = await minter.mint("alice", "app", ["orders"], life_s=100)
+    act = {"sub": "front", "act": {"sub": "edge"}}
+    derivation = Derivation.of(verifier.verify(parent.token), parent.token, act)
     assert derivation.actors() == ("front", "edge")
     minted = await minter.mint("alice", "front", ["orders"], derivation=derivation)
     claims = verifier.verify(minted.token).claims
     assert minted.exp == parent.exp
     assert claims["orig"] == {"jti": parent.jti, "iat": parent.iat}
-    late = Derivation(act={"sub": "front"}, origin=derivation.origin, not_after=parent.iat - 10)
+    late = replace(derivation, not_after=parent.iat - 10)
     with pytest.raises(RequestRejected, match="expired"):
         await minter.mint("alice", "front", ["orders"], derivation=late)
 

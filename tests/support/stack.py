@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 import tomllib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -15,7 +15,8 @@ from tocsin_issuer.development import Development, DevelopmentOptions, FirstSecr
 from tocsin_issuer.embedded import EmbeddedNats
 from tocsin_issuer.embedded.port import find_free
 from tocsin_issuer.keys import ceremony
-from tocsin_issuer.settings import ExternalServers
+from tocsin_issuer.service import IssuerService
+from tocsin_issuer.settings import ExternalServers, checked_config
 from tocsin_schemas.keyset import Policy
 from tocsin_verifier_agent import VerifierAgent
 
@@ -73,11 +74,12 @@ class Stack:
 
 @asynccontextmanager
 async def running_stack(
-    folder: Path, policy: Policy = POLICY, keys_age_s: int = 0
+    folder: Path, policy: Policy = POLICY, keys_age_s: int = 0, **settings: object
 ) -> AsyncIterator[Stack]:
     """Start everything in a folder, and end it. In the main thread.
 
     With ``keys_age_s`` the keys are that many seconds old: old tokens can then be signed.
+    ``settings`` are members of the issuer's configuration.
     """
     options = DevelopmentOptions(
         folder=folder / ".tocsin",
@@ -98,6 +100,8 @@ async def running_stack(
     with EmbeddedNats(folder / "nats") as nats:
         external = ExternalServers(nats.url, nats.core_credentials, nats.edge_credentials, None)
         with Development(options, external) as development:
+            if settings:
+                development.service = with_settings(development.service, settings)
             service = development.service
             try:
                 await service.start()
@@ -109,3 +113,10 @@ async def running_stack(
                     yield Stack(development, nats, folder, http, secrets)
             finally:
                 await service.stop()
+
+
+def with_settings(service: IssuerService, changed: Mapping[str, object]) -> IssuerService:
+    """The same service, not yet started, with these members of its configuration."""
+    before = service._settings  # pyright: ignore[reportPrivateUsage]
+    config = checked_config({**before.config.model_dump(exclude_unset=True), **changed})
+    return IssuerService(replace(before, config=config))

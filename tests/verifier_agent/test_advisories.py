@@ -5,13 +5,13 @@
 | 2022-29217 | PyJWT 2.4.0 | public keys in OpenSSH form taken as HMAC secrets | `SECRETS` |
 | 2024-53861 | PyJWT 2.10.1 | `iss` that is a part of the expected one accepted | `ISSUERS` |
 | 2026-32597 | PyJWT 2.12.0 | unknown extensions in `crit` accepted | `CRITICAL` |
-| 2026-48522 | PyJWT 2.13.0 | the JWKS client opened `file:`, `ftp:` and `data:` | `ADDRESSES` |
+| 2026-48522 | PyJWT 2.13.0 | the JWKS client opened `file:`, `ftp:` and `data:` | `ADDRESSES`, `test_…48522` |
 | 2026-48523 | PyJWT 2.13.0 | an allowed `alg` in the header, the key's own signed with | `test_…48523` |
-| 2026-48524 | PyJWT 2.13.0 | every unknown kid a fetch, and a failed one lost the keys | `test_…48524` |
+| 2026-48524 | PyJWT 2.13.0 | every unknown kid a fetch, and a failed one lost the keys | `test_…48524`; `tests/issuer/foreign/test_importer.py` for who fetches |
 | 2026-48525 | PyJWT 2.13.0 | a payload that `b64: false` leaves unused decoded first | `test_…48525` |
 | 2026-48526 | PyJWT 2.13.0 | a JWK's JSON taken as an HMAC secret | `SECRETS` |
 | 2026-102266 | PyJWT 2.14.0 | an `oct` JWK with an empty `k` | `test_…102266` |
-| 2026-102267 | PyJWT 2.14.0 | the JWKS client followed redirects | `ADDRESSES` |
+| 2026-102267 | PyJWT 2.14.0 | the JWKS client followed redirects | `ADDRESSES`, `test_…102267` |
 | 2026-102268 | PyJWT 2.14.0 | a PEM with other white space taken as an HMAC secret | `SECRETS` |
 | 2026-102269 | PyJWT 2.14.0 | characters after the signature ignored | `MALLEABLE` |
 | 2026-102270 | PyJWT 2.14.0 | no public text found (GHSA-jwrc-g2q2-pq5p, medium); a backport's notes list it beside 102269 with canonical base64url as the one change | `MALLEABLE`, best guess |
@@ -44,6 +44,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from tests.issuer.foreign.provider import Page, provider
 from tests.support.clock import NOW
 from tests.support.forge import b64, header_of, octets, seal, token
 from tests.support.keys import private_pem, public_jwk, signer
@@ -71,6 +72,8 @@ from tests.verifier_agent.hostile.build import (
     unsigned,
     with_trailing_bits,
 )
+from tocsin_issuer.foreign.jwks_fetch import JwksFetch
+from tocsin_issuer.foreign.key_set import ImportRejected
 from tocsin_revocation_bus.core.trust import Trust
 from tocsin_schemas import jwk, jws, signed_document
 from tocsin_schemas.errors import DocumentRejected, JwsRejected, KeyRejected, TokenRejected
@@ -328,6 +331,26 @@ def test_no_address_is_ever_opened(nothing_opened: list[str], address: str) -> N
         new_verifier(address)
     with pytest.raises(KeyRejected):
         new_verifier({"keys": [address]})
+
+
+OTHER_SCHEMES = {name: uri for name, uri in ADDRESSES.items() if not uri.startswith("https")}
+
+
+@pytest.mark.parametrize("address", rows(OTHER_SCHEMES))
+async def test_cve_2026_48522_whoever_fetches_opens_nothing_but_https(address: str) -> None:
+    with pytest.raises(ImportRejected) as caught:
+        await JwksFetch(deadline_s=1.0)(address)
+    assert caught.value.code == "jwks_uri"
+
+
+async def test_cve_2026_102267_whoever_fetches_follows_no_redirect() -> None:
+    with provider() as theirs:
+        elsewhere = theirs.publish("/elsewhere", public_jwk(THIEF))
+        theirs.pages["/keys"] = Page(status=302, headers={"Location": elsewhere})
+        with pytest.raises(ImportRejected) as caught:
+            await JwksFetch(deadline_s=5.0)(theirs.base + "/keys")
+        assert caught.value.code == "redirect"
+        assert theirs.requests == {"/keys": 1}
 
 
 def test_cve_2026_48524_unknown_kids_fetch_nothing_and_lose_nothing(

@@ -12,10 +12,11 @@ import pytest
 from tests.support.keys import private_pem, signer
 from tests.support.ledger import ROOT
 from tocsin_schemas.errors import ConfigurationError
-from tocsin_verifier_agent import VerifierAgent, agent_file
+from tocsin_verifier_agent import VerifierAgent, agent_file, authenticator
 from tocsin_verifier_agent.exchange import ExchangeClient
 from tocsin_verifier_agent.exchange.grpc import GrpcExchange
 from tocsin_verifier_agent.exchange.http import HttpExchange
+from tocsin_verifier_agent.sidecar.client import SidecarClient
 
 SECRET = "hunter2-and-more"
 GOOD = f"""\
@@ -122,6 +123,15 @@ async def test_exchanging_with_a_key(place: Path) -> None:
 
 
 # --- good ones ----------------------------------------------------------------------------------
+
+
+def test_a_file_that_leaves_verifying_to_the_sidecar(place: Path) -> None:
+    """An agent beside the host's would be what nobody asked for; the sidecar's own is one."""
+    written(place, f'sidecar = "run/tocsin.sock"\n{GOOD}')
+    assert fault(place).code == "sidecar_named"
+    assert isinstance(authenticator.from_file(place), SidecarClient)
+    agent = VerifierAgent.from_parsed(agent_file.read(place), place.parent)
+    assert agent.config.issuer == "https://issuer.example"
 
 
 def test_the_smallest_file(place: Path) -> None:

@@ -13,6 +13,7 @@ import tracemalloc
 from collections.abc import Iterator
 
 import pytest
+from msgspec import UNSET
 
 from tests.support.clock import NOW
 from tests.support.forge import header_of, seal, seal_text, token
@@ -41,6 +42,7 @@ from tests.verifier_agent.hostile.build import (
 )
 from tests.verifier_agent.hostile.rows import ROWS
 from tocsin_schemas.errors import TokenRejected
+from tocsin_schemas.issuer_profile import RFC9068
 from tocsin_verifier_agent import Verifier
 
 UNIFORM = "the access token is not valid"
@@ -124,6 +126,33 @@ def test_seeing_a_hostile_token_again_changes_nothing(build: Builder) -> None:
         codes.append(caught.value.code)
     assert codes[0] == codes[1]
     assert len(verifier._verifier._cache) == 0
+
+
+# What providers may write under these names means nothing to us, and scopes may be an array.
+NOTHING_TO_A_PROFILE = ("act ", "orig ", "perms ")
+FINE_BY_A_PROFILE = "scope an array"
+
+
+@pytest.mark.usefixtures("no_sockets")
+@pytest.mark.parametrize("build", [pytest.param(build, id=name) for name, build in ROWS])
+def test_a_hostile_token_of_a_foreign_issuer(
+    build: Builder, request: pytest.FixtureRequest
+) -> None:
+    """Its claims are read by a profile: another way through the code, as strict as the first."""
+    foreign = Verifier.from_jwks(
+        JWKS, issuer=ISSUER, audience=AUDIENCE, clock=lambda: NOW, profile=RFC9068
+    )
+    for key in (RSA, EC, ED):
+        foreign.verify(token(key, claims()))
+    name, text = request.node.callspec.id, build()
+    if name.startswith(NOTHING_TO_A_PROFILE) or name == FINE_BY_A_PROFILE:
+        verified = foreign.verify(text)
+        assert verified.token.act is verified.token.orig is UNSET
+        return
+    with pytest.raises(TokenRejected) as caught:
+        foreign.verify(text)
+    assert str(caught.value) == UNIFORM
+    _assert_silent(caught.value, text)
 
 
 def _assert_silent(error: TokenRejected, text: object) -> None:

@@ -17,7 +17,7 @@ from tocsin_revocation_bus.core.trust import PinnedRoots
 from tocsin_revocation_bus.jetstream.connection import BusAddress
 from tocsin_revocation_bus.jetstream.follower import Follower
 from tocsin_revocation_bus.tasks import end
-from tocsin_schemas.errors import AgentStale, TokenRejected
+from tocsin_schemas.errors import AgentStale, ConfigurationError, TokenRejected
 from tocsin_verifier_agent import agent_file
 from tocsin_verifier_agent.core.authority import LedgerAuthority
 from tocsin_verifier_agent.core.confirmation import PeerCertificate
@@ -102,21 +102,39 @@ class VerifierAgent:
         """Build one from a `.tocsin` file, by default the one that ``TOCSIN_FILE`` names.
 
         Raises:
-            ConfigurationError: the file is missing, open to others, or wrong.
+            ConfigurationError: the file is missing, open to others, or wrong; or
+                ``sidecar_named``: it says that the host's sidecar verifies, which
+                :func:`tocsin_verifier_agent.authenticator.from_file` asks.
         """
         where = agent_file.path_from_environment() if path is None else Path(path)
         parsed = agent_file.read(where)
+        if parsed.sidecar is not None:
+            raise ConfigurationError(
+                "sidecar_named",
+                f"{where}: the line sidecar leaves verifying to the host's sidecar; take"
+                " authenticator.from_file, or a file without the line",
+            )
+        return cls.from_parsed(parsed, where.parent)
+
+    @classmethod
+    def from_parsed(cls, parsed: agent_file.AgentFile, folder: Path) -> VerifierAgent:
+        """Build one from a file that has been read and stands in ``folder``, whatever its line
+        ``sidecar`` says: for the sidecar itself.
+
+        Raises:
+            ConfigurationError: a file that it names is missing, open to others, or wrong.
+        """
         return cls(
             AgentConfig(
                 issuer=parsed.issuer,
                 audiences=frozenset(parsed.audiences),
                 pinned=parsed.pinned(),
-                address=parsed.address(where.parent),
+                address=parsed.address(folder),
                 foreign=parsed.foreign(),
                 max_lease_ms=parsed.policy.max_lease_ms,
                 on_stale=parsed.policy.on_stale,
                 observe=parsed.policy.mode == "observe",
-                introspection=_introspection(parsed, where.parent),
+                introspection=_introspection(parsed, folder),
                 name=f"agent of {parsed.audiences[0]}",
             )
         )
@@ -262,7 +280,8 @@ class VerifierAgent:
     def _whom_to_ask(
         self, token: str, on_stale: OnStale, certificate: PeerCertificate
     ) -> Introspector | None:
-        """The issuer, about a token that might be good; None where it is not to be asked.
+        """The issuer, about a token that might be good; None where it is not to be asked, as about
+        a foreign issuer's: it knows its own tokens alone, and would say no.
 
         Raises:
             TokenRejected: nobody need be asked.
@@ -270,8 +289,8 @@ class VerifierAgent:
         """
         if on_stale != "introspect" or self._introspector is None:
             return None
-        self._if_the_issuer_says_yes(token, certificate)
-        return self._introspector
+        might_be_good = self._if_the_issuer_says_yes(token, certificate)
+        return self._introspector if might_be_good.issuer == self._config.issuer else None
 
     def _if_the_issuer_says_yes(self, token: str, certificate: PeerCertificate) -> Verified:
         """Asked before, to spare the issuer; and after, since a rule may have come meanwhile."""

@@ -17,8 +17,11 @@ class Authenticator(Protocol):
     """Says whether a token may be accepted; ``max_staleness`` is in seconds. A token that is bound
     to a certificate (RFC 8705) is accepted only with ``certificate``, which its bearer has shown.
 
-    ``authenticate`` never blocks its event loop; ``authenticate_blocking`` is for threads that have
-    none. Both raise :class:`TokenRejected` (401) or :class:`AgentStale` (503).
+    ``authenticate`` never blocks its event loop; ``authenticate_blocking`` and ``verify`` are for
+    threads that have none. All raise :class:`TokenRejected` (401) or :class:`AgentStale` (503).
+
+    The issuer is asked about a request alone (``on_stale = introspect``). ``verify`` and
+    ``until_refused`` look again at a token behind a connection, and refuse instead.
     """
 
     async def authenticate(
@@ -41,6 +44,16 @@ class Authenticator(Protocol):
         """As :meth:`authenticate`, for code without an event loop."""
         ...
 
+    def verify(
+        self,
+        token: str,
+        max_staleness: float | None = None,
+        on_stale: OnStale | None = None,
+        certificate: PeerCertificate = None,
+    ) -> Verified:
+        """As :meth:`authenticate_blocking`, but the issuer is never asked."""
+        ...
+
     async def until_refused(
         self,
         token: str,
@@ -49,6 +62,12 @@ class Authenticator(Protocol):
         certificate: PeerCertificate = None,
     ) -> TokenRejected | AgentStale:
         """Wait until a token that is good now no longer is; return why."""
+        ...
+
+    def describe(self) -> dict[str, object]:
+        """State (``live`` or not), reason and figures, for a readiness page or a person; it may
+        take a round trip to the sidecar.
+        """
         ...
 
     async def run_in_loop(self) -> bool:
@@ -81,4 +100,4 @@ def from_file(path: str | Path | None = None) -> Authenticator:
 
         audiences = {parsed.issuer: frozenset(parsed.audiences), **parsed.foreign()}
         return SidecarClient(where.parent / parsed.sidecar, audiences)
-    return VerifierAgent.from_file(where)
+    return VerifierAgent.from_parsed(parsed, where.parent)

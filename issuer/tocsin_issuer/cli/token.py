@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tocsin_schemas.errors import AgentStale, TokenRejected
-from tocsin_verifier_agent import VerifierAgent
+from tocsin_verifier_agent import VerifierAgent, agent_file
 
 app = typer.Typer(help="Look at a token.", no_args_is_help=True)
 
@@ -27,7 +27,7 @@ def check(
 ) -> None:
     """Verify a token as a service would: exit status 0 accepted, 1 rejected, 3 nobody can say."""
     text = token if token != "-" else sys.stdin.read().strip()  # noqa: S105 (no password)
-    agent = VerifierAgent.from_file(file)
+    agent = VerifierAgent.from_parsed(agent_file.read(file), file.parent)
     agent.start()
     try:
         verified = agent.verify(text)

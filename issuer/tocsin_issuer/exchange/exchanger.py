@@ -1,9 +1,10 @@
 """Trading a caller's token for one that another service accepts, and no other.
 
-The derived token names everybody who had a hand in it, so that whatever kills the subject token
-kills it too: the session and subject stay, ``orig`` is the first subject token, and ``act`` lists
-every client of the chain, the one that the first token was issued to included (RFC 8693 section
-4.1: prior actors are for information; the outermost one acts).
+The derived token names the first subject token and everybody who had a hand in it, so that whatever
+kills these kills it too: the session and subject stay, ``orig`` is the first subject token, and
+``act`` lists every client of the chain, the one that the first token was issued to included (RFC
+8693 section 4.1: prior actors are for information; the outermost one acts). Tokens between the
+first one and the subject token are not named.
 
 A token that is bound to a certificate (RFC 8705) becomes no bearer token here: it is traded by
 clients alone that authenticate by a certificate themselves, for a token that is bound to theirs.
@@ -21,8 +22,8 @@ from tocsin_issuer.exchange.policy import ClientRule, ExchangePolicy, Target
 from tocsin_issuer.exchange.request import ExchangeRequest
 from tocsin_issuer.minting import Derivation, TokenMinter
 from tocsin_issuer.store.clients import Client
-from tocsin_issuer.store.register import PARENT_REFUSALS, REFUSALS
-from tocsin_schemas.claims import OriginClaim
+from tocsin_issuer.store.register import ACTOR_REFUSALS, PARENT_REFUSALS, REFUSALS
+from tocsin_issuer.store.shown_token import ShownToken
 from tocsin_schemas.errors import RequestRejected, TokenRejected
 from tocsin_schemas.token_exchange import SUBJECT_TOKEN_INVALID
 from tocsin_verifier_agent.core.access_token import AccessToken
@@ -70,7 +71,8 @@ class TokenExchange:
         trade. The verifier may lag behind: the register's script has the last word on revocations.
 
         Raises:
-            RequestRejected: ``unauthorized_client``, ``invalid_target``, ``invalid_scope``;
+            RequestRejected: ``invalid_client`` where its credentials were replaced meanwhile;
+                ``unauthorized_client``, ``invalid_target``, ``invalid_scope``;
                 ``subject_token_invalid``, ``subject_token_bound`` or ``actor_token_invalid``, all
                 ``invalid_request`` by RFC 8693 section 2.2.2.
             AgentStale: the issuer cannot prove that it is up to date.
@@ -79,13 +81,16 @@ class TokenExchange:
         if rule is None:
             raise RequestRejected("unauthorized_client", "the client may not exchange tokens")
         audience, target = _target(rule, request)
+        actor = None
         if request.actor_token is not None:
-            self._check_actor(client, request.actor_token)
+            actor = self._actor(client, request.actor_token)
         subject = self._subject(client, rule, request.subject_token)
         try:
             hand_back = target.pass_through and request.scopes is None
             if hand_back and audience in _aud(subject.token) and _holds(client, subject):
-                return await self._hand_back(client, subject, request.subject_token, audience)
+                return await self._hand_back(
+                    client, subject, request.subject_token, audience, actor
+                )
             scopes = _granted(target, subject, request.scopes)
             minted = await self._minter.mint(
                 subject.subject,
@@ -94,22 +99,36 @@ class TokenExchange:
                 sid=subject.session_id,
                 scope=" ".join(scopes),
                 life_s=min(target.life_s, self._max_token_life_s),
-                derivation=_derivation(client, subject.token),
+                derivation=_derivation(client, subject, request.subject_token),
                 bound_to=client.bound_to,
+                generation=client.generation,
+                actor=actor,
             )
         except RequestRejected as rejected:
+            if rejected.code in ACTOR_REFUSALS:
+                raise _actor_invalid() from None
             if rejected.code not in _DEAD:
                 raise
             raise _subject_invalid() from None
         return Exchanged(minted.token, minted.expires_in, scopes, subject.subject, audience)
 
     async def _hand_back(
-        self, client: Client, subject: Verified, text: str, audience: str
+        self,
+        client: Client,
+        subject: Verified,
+        text: str,
+        audience: str,
+        actor: ShownToken | None,
     ) -> Exchanged:
         """The subject token, if another one could be derived from it."""
         token = subject.token
         now = await self._minter.check_parent(
-            subject.subject, client.client_id, subject.session_id, _derivation(client, token)
+            subject.subject,
+            client.client_id,
+            subject.session_id,
+            _derivation(client, subject, text),
+            client.generation,
+            actor,
         )
         scopes = tuple(sorted(subject.scopes))
         return Exchanged(text, token.exp - now, scopes, subject.subject, audience)
@@ -132,7 +151,7 @@ class TokenExchange:
             )
         return verified
 
-    def _check_actor(self, client: Client, text: str) -> None:
+    def _actor(self, client: Client, text: str) -> ShownToken:
         """RFC 8693 section 2.1: the acting party; here nobody but the client itself."""
         try:
             verified = self._verify(text)
@@ -147,6 +166,7 @@ class TokenExchange:
             or not _holds(client, verified)
         ):
             raise _actor_invalid()
+        return ShownToken.of(verified, text)
 
 
 def _target(rule: ClientRule, request: ExchangeRequest) -> tuple[str, Target]:
@@ -191,17 +211,14 @@ def _may_act(claims: dict[str, Any], client_id: str, iss: str) -> bool:
     return bool(named.get("iss", iss) == iss)
 
 
-def _derivation(client: Client, subject: AccessToken) -> Derivation:
+def _derivation(client: Client, verified: Verified, text: str) -> Derivation:
+    subject = verified.token
     act: dict[str, Any] = {"sub": client.client_id}
     if subject.act is not UNSET:
         act["act"] = to_builtins(subject.act)
     elif subject.client_id not in (UNSET, client.client_id):
         act["act"] = {"sub": subject.client_id}
-    jti = str(subject.jti)
-    origin: OriginClaim = {"jti": jti, "iat": subject.iat}
-    if subject.orig is not UNSET:
-        origin = {"jti": subject.orig.jti, "iat": subject.orig.iat}
-    return Derivation(act, origin, not_after=subject.exp, parent=jti)
+    return Derivation.of(verified, text, act)
 
 
 def _subject_invalid() -> RequestRejected:

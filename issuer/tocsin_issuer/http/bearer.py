@@ -1,9 +1,10 @@
 """The bearer token of a request (RFC 6750 section 2.1)."""
 
 from fastapi import Request
+from msgspec import UNSET
 
 from tocsin_issuer.http.context import IssuerContext
-from tocsin_schemas.errors import RequestRejected
+from tocsin_schemas.errors import RequestRejected, TokenRejected
 from tocsin_verifier_agent.adapters import peer
 from tocsin_verifier_agent.core.verified import Verified
 
@@ -22,10 +23,14 @@ def bearer_token(request: Request) -> str:
 
 
 def verified_owner(context: IssuerContext, request: Request) -> Verified:
-    """Whose token it is, as far as signature, claims and binding go: for what only takes away.
+    """Whose token it is, as far as signature, claims and binding go: for what only takes away. A
+    service that acts for somebody (RFC 8693 ``act``) is not that person.
 
     Raises:
         RequestRejected: ``token_missing`` (401).
         TokenRejected: 401.
     """
-    return context.verify_own(bearer_token(request), peer.of_scope(request.scope))
+    verified = context.verify_own(bearer_token(request), peer.of_scope(request.scope))
+    if verified.token.act is not UNSET:
+        raise TokenRejected("act")
+    return verified

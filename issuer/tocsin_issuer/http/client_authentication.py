@@ -1,5 +1,5 @@
-"""Confidential clients at an endpoint, in one way for each request: by secret, in header or form
-(RFC 6749 section 2.3.1), by a signed assertion (RFC 7521 section 4.2, RFC 7523), or by the
+"""Who a client is. Confidential ones show it in one way for each request: by secret, in header or
+form (RFC 6749 section 2.3.1), by a signed assertion (RFC 7521 section 4.2, RFC 7523), or by the
 certificate of the connection (RFC 8705 section 2).
 """
 
@@ -48,6 +48,23 @@ async def authenticate_client(
         peer.of_scope(request.scope),
         client_address(request, context.config),
     )
+
+
+async def identify_client(context: IssuerContext, request: Request, form: dict[str, str]) -> Client:
+    """As :func:`authenticate_client`, but a public client only says who it is: the one that logins
+    are of, where nobody has registered it (RFC 6749 section 3.2.1).
+
+    Raises:
+        RequestRejected: as above, and ``invalid_client`` for any other that shows no credentials.
+    """
+    client = await authenticate_client(context, request, form)
+    if client is not None:
+        return client
+    public = context.config.login_client_id
+    if form.get("client_id") != public or await context.clients.is_registered(public):
+        raise invalid_client()
+    about(client_id=public)
+    return Client(public, (), ())
 
 
 async def authenticate(

@@ -30,6 +30,9 @@ _MEANING: Final[Mapping[int, str]] = {
     503: "The issuer cannot answer now; `Retry-After` says when to repeat it",
 }
 _OF_A_BODY: Final = (400, 408, 413, 415)
+_OF_A_FORM: Final = (400, 408, 413)
+"""RFC 6749 section 5.2 has 400 for another content type too."""
+
 _SCHEMES: Final = {
     "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "RFC 9068 access token"},
     "client": {"type": "http", "scheme": "basic", "description": "client id and secret"},
@@ -125,7 +128,8 @@ class DocumentedApp(FastAPI):
             for operation in path.values():
                 responses = operation["responses"]
                 responses.pop("422", None)
-                refused = _OF_A_BODY if "requestBody" in operation else ()
+                body = operation.get("requestBody", {}).get("content", ())
+                refused = _OF_A_FORM if FORM in body else _OF_A_BODY if body else ()
                 if operation.get("parameters"):
                     refused = (400, *refused)
                 for status in refused:

@@ -42,7 +42,7 @@ _BY_STATUS: Final[Mapping[int, str]] = {
     500: "server_error",
     503: "temporarily_unavailable",
 }
-_RETRY_AFTER: Final = {"Retry-After": "1"}
+RETRY_AFTER: Final = {"Retry-After": "1"}
 _log = logging.getLogger(__name__)
 
 
@@ -62,7 +62,7 @@ def answer(
 def raw_answer(status: int, code: str, description: str) -> bytes:
     """One error before there is a request that an application could answer."""
     refusal = answer(status, code, description, {"Connection": "close"})
-    refusal.headers.update(_RETRY_AFTER if status == 503 else {})
+    refusal.headers.update(RETRY_AFTER if status == 503 else {})
     refusal.headers.update(HEADERS)
     head = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
     head += [f"{name}: {value}" for name, value in refusal.headers.items()]
@@ -117,7 +117,7 @@ async def _respond(request: Request, exc: Exception) -> Response:
         case RedisError():  # nothing was acknowledged, so the client may repeat the request
             _log.error("the store does not answer: %s", type(exc).__name__)
             text = "the issuer cannot answer now"
-            return answer(503, "store_unavailable", text, _RETRY_AFTER)
+            return answer(503, "store_unavailable", text, RETRY_AFTER)
         case _:
             raise exc
 
@@ -127,7 +127,7 @@ def _headers_of(exc: RequestRejected) -> dict[str, str]:
     if isinstance(exc, Throttled):
         headers["Retry-After"] = str(exc.retry_after)
     elif exc.status in (429, 503):
-        headers |= _RETRY_AFTER
+        headers |= RETRY_AFTER
     if isinstance(exc, InsufficientScope):
         challenge = f'Bearer error="insufficient_scope", scope="{exc.permission}"'
         headers["WWW-Authenticate"] = challenge

@@ -24,13 +24,14 @@ class _ClientForm(BaseModel):
 
 
 class TokenForm(_ClientForm):
-    """RFC 6749 sections 4.4.2 and 6."""
+    """RFC 6749 sections 4.4.2 and 6, RFC 8707 section 2.2."""
 
     grant_type: Literal["refresh_token", "client_credentials"]
     refresh_token: Text | None = None
     device_id: Text | None = None
     scope: Text | None = None
     audience: Text | None = None
+    resource: Text | None = None
 
 
 class ExchangeForm(_ClientForm):

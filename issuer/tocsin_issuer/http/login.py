@@ -87,6 +87,7 @@ def login_router(context: IssuerContext) -> APIRouter:
                 user.sub,
                 config.login_client_id,
                 audiences,
+                epoch=user.epoch,
                 device=body.device_name,
                 device_id=body.device_id,
                 address=address,
@@ -97,7 +98,7 @@ def login_router(context: IssuerContext) -> APIRouter:
         except RequestRejected as rejected:
             if rejected.code not in REFUSALS:
                 raise
-            raise _refused() from None  # disabled, or logged out everywhere, in this very moment
+            raise _refused() from None  # disabled, changed or logged out, in this very moment
 
     @router.post("/logout", **commits(caller=USER))
     async def logout(request: Request) -> JSONResponse:
@@ -121,8 +122,7 @@ def login_router(context: IssuerContext) -> APIRouter:
         """End every session of the token's subject, and revoke every token of theirs so far."""
         verified = verified_owner(context, request)
         claims = verified.claims
-        # Who acts for somebody is not that person, and who is logged out logs nobody out.
-        if "act" in claims or ("sid" in claims and not await context.sessions.own.vouched(claims)):
+        if "sid" in claims and not await context.sessions.own.vouched(claims):
             raise TokenRejected("session_gone")
         about(actor=verified.subject)
         emission = await context.cutoffs.subject(

@@ -26,12 +26,9 @@ def session_router(context: IssuerContext) -> APIRouter:
     own = context.sessions.own
 
     async def caller(request: Request) -> tuple[str, str]:
-        """The sub and the sid of the token.
-
-        A service that acts for somebody (RFC 8693 ``act``) is not that person.
-        """
+        """The sub and the sid of the token."""
         claims = verified_owner(context, request).claims
-        if "sid" not in claims or "act" in claims or not await own.vouched(claims):
+        if "sid" not in claims or not await own.vouched(claims):
             raise TokenRejected("session_gone")
         return claims["sub"], claims["sid"]
 

@@ -7,6 +7,7 @@ from starlette.responses import JSONResponse
 from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.store.sessions import OpenSession
 from tocsin_issuer.store.users import AuthenticatedUser
+from tocsin_schemas.claims import EXP_LEEWAY_S
 
 
 async def token_answer(
@@ -15,9 +16,10 @@ async def token_answer(
     user: AuthenticatedUser,
     bound_to: str | None = None,
 ) -> JSONResponse:
-    """Mint an access token for a session and hand it out with the refresh token. It does not
-    outlive the session, so no event is needed where a session ends by its age. ``bound_to`` is the
-    thumbprint of the certificate that the client has authenticated with.
+    """Mint an access token for a session and hand it out with the refresh token. No verifier takes
+    it after the session's end, so no event is needed where a session ends by its age; one that ends
+    within that leeway gets none. ``bound_to`` is the thumbprint of the certificate that the client
+    has authenticated with.
 
     Raises:
         RequestRejected: as :meth:`TokenMinter.mint` does.
@@ -29,7 +31,7 @@ async def token_answer(
         sid=session.sid,
         role=user.role,
         perms=user.perms,
-        not_after=session.ends,
+        not_after=session.ends - EXP_LEEWAY_S,
         bound_to=bound_to,
     )
     return JSONResponse(

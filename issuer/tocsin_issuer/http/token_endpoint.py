@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 
+from tocsin_issuer.exchange.request import TARGETS
 from tocsin_issuer.http.answers import ClientToken, SessionTokens
 from tocsin_issuer.http.audited import about, entered
 from tocsin_issuer.http.audited_route import audited_route
@@ -86,15 +87,18 @@ async def _refresh(
 async def _client_token(
     context: IssuerContext, form: dict[str, str], client: Client
 ) -> JSONResponse:
-    """A token in the client's own name; without a scope or audience, all that it may have."""
+    """A token in the client's own name; without a scope or audience, all that it may have. Where an
+    audience is a URI, RFC 8707 calls it ``resource``.
+    """
     scopes = form.get("scope", " ".join(client.scopes)).split()
     if not set(scopes) <= set(client.scopes):
         raise RequestRejected("invalid_scope", "the client may not ask for that scope")
     audiences = client.audiences
-    if "audience" in form:
-        if form["audience"] not in audiences:
+    named = {form[name] for name in TARGETS if name in form}
+    if named:
+        if len(named) > 1 or not named <= set(audiences):
             raise RequestRejected("invalid_target", "the client may not ask for that audience")
-        audiences = (form["audience"],)
+        audiences = tuple(named)
     try:
         minted = await context.minter.mint(
             client.client_id,
@@ -102,6 +106,7 @@ async def _client_token(
             audiences,
             scope=" ".join(scopes),
             bound_to=client.bound_to,
+            generation=client.generation,
         )
     except RequestRejected as rejected:
         if rejected.code == "client_disabled":

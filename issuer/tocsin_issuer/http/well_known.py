@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, HTTPException, Request
 from starlette.responses import JSONResponse, Response
 
 from tocsin_issuer.http.answers import KeySet, Metadata
@@ -49,7 +50,23 @@ def well_known_router(context: IssuerContext) -> APIRouter:
         }
         return JSONResponse(members, headers=_CACHE)
 
+    of_issuer = _path_of(config.iss)
+    if of_issuer:
+
+        @router.get("/oauth-authorization-server/{path:path}", include_in_schema=False)
+        async def metadata_by_path(path: str) -> JSONResponse:
+            """The same, where RFC 8414 section 3.1 looks for that of a name with a path."""
+            if path != of_issuer:
+                raise HTTPException(404)
+            return await metadata()
+
     return router
+
+
+def _path_of(iss: str) -> str:
+    """The path of a name that is a URL, without slashes at either end; '' where it has none."""
+    url = urlsplit(iss)
+    return unquote(url.path).strip("/") if url.netloc else ""
 
 
 def internal_metadata_router(context: IssuerContext) -> APIRouter:
@@ -73,13 +90,14 @@ def internal_metadata_router(context: IssuerContext) -> APIRouter:
             "response_types_supported": [],
             "grant_types_supported": [GRANT_TYPE],
         }
-        for endpoint, path in (
-            ("token", "token"),
-            ("revocation", "revoke"),
-            ("introspection", "introspect"),
+        confidential = methods(config.internal_tls)
+        for endpoint, path, ways in (
+            ("token", "token", confidential),
+            ("revocation", "revoke", (*confidential, "none")),
+            ("introspection", "introspect", confidential),
         ):
             members[f"{endpoint}_endpoint"] = f"{base}/oauth/{path}"
-            members |= _authentication(endpoint, methods(config.internal_tls))
+            members |= _authentication(endpoint, ways)
         members |= _binding(config.internal_tls)
         return JSONResponse(members)
 

@@ -126,7 +126,7 @@ class KeyManager:
             event = KeyRevoked(
                 id=self._event_id(), reason="key-compromise", initiator="admin", kid=kid
             )
-            emission = await self._outbox.emit(event)
+            emission = await self._outbox.revoke_key(event)
             if kid == self._turns.chosen:
                 await self._leave(kid)
             roots = self._folder.root_signers()

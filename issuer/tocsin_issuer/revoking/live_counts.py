@@ -1,8 +1,8 @@
 """How many live sessions, clients and tokens a revocation would hit. Nothing is changed.
 
 A token is live that is in the register, has not expired, is not revoked by name, and whose session,
-if it has one, is alive. One under an earlier cutoff of its client, or of everything, counts until
-it expires: the register does not know its ``iat``.
+if it has one, is alive. One without a session, under an earlier cutoff of its client or of
+everything, counts until it expires: its ``iat`` is not looked at.
 
 What an index leads to is counted exactly. No index leads from a client, or from everything, to its
 tokens, since minting would have to pay for it. So the keys are walked in small steps, and no more
@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 
 from tocsin_issuer.revoking.target import Target
 from tocsin_issuer.store import names
-from tocsin_issuer.store.own_sessions import SESSIONS_OF
+from tocsin_issuer.store.own_sessions import OPENED_IN, SESSIONS_OF, still_open
 from tocsin_issuer.store.register import BEYOND_S, Owner
 from tocsin_schemas.claims import EXP_LEEWAY_S
 
@@ -98,7 +98,7 @@ class LiveCounts:
                 return _UNKNOWN
 
     async def _of_token(self, jti: str) -> Impact:
-        """Those derived from it are hit as well; which they are stands in themselves alone."""
+        """Those of which it is the origin are hit as well; which they are stands in them alone."""
         tally = _Tally()
         await self._add_tokens(tally, [jti])
         return replace(tally.impact(), tokens=Count(tally.tokens, "at_least"))
@@ -198,18 +198,19 @@ class LiveCounts:
         async with self._redis.pipeline(transaction=False) as pipe:
             pipe.get(names.EPOCH_OF_ALL)
             for key in keys:
-                pipe.hmget(key, "sub", "client_id", "epoch_of_all", "epoch_of_subject")
+                pipe.hmget(key, "sub", "client_id", *OPENED_IN)
             of_all, *found = await pipe.execute()
         there = {key: row for key, row in zip(keys, found, strict=True) if row[0] is not None}
         if not there:
             return {}
-        epochs: Any = await self._redis.mget(
-            [names.EPOCH_OF_SUBJECT + row[0] for row in there.values()]
-        )
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for sub, client_id, *_ in there.values():
+                pipe.mget(names.EPOCH_OF_SUBJECT + sub, names.EPOCH_OF_CLIENT + client_id)
+            epochs = await pipe.execute()
         return {
             key: row[1]
-            for (key, row), of_subject in zip(there.items(), epochs, strict=True)
-            if of_all in (None, row[2]) and of_subject in (None, row[3])
+            for (key, row), standing in zip(there.items(), epochs, strict=True)
+            if still_open((of_all, *standing), row[2:])
         }
 
 

@@ -77,7 +77,8 @@ class AccountEndings:
         return await self._user(USER_DELETED, sub, "delete", names.USERNAME, sub)
 
     async def disable_client(self, client_id: str) -> Emission:
-        """No token is minted for the client from now on.
+        """No token is minted for the client from now on, and no session that was opened through it
+        goes on, whether or not it is enabled again.
 
         Raises:
             RequestRejected: ``account_unknown`` (404).
@@ -86,7 +87,7 @@ class AccountEndings:
 
     async def rotate_client_secret(self, client_id: str) -> tuple[str, Emission]:
         """Replace whatever the client shows by a new secret at once: what was got with the old
-        one ends as well. The new one is shown this once.
+        one ends as well, sessions too. The new one is shown this once.
 
         Raises:
             RequestRejected: ``account_unknown`` (404).
@@ -98,7 +99,7 @@ class AccountEndings:
 
     async def replace_client_keys(self, client_id: str, jwks: Mapping[str, Any]) -> Emission:
         """Replace whatever the client shows by these public keys at once: what was got with the old
-        one ends as well.
+        one ends as well, sessions too.
 
         Raises:
             RequestRejected: ``client_keys`` or ``account_unknown`` (404).
@@ -137,6 +138,7 @@ class AccountEndings:
             names.LAST_IAT_OF_CLIENT + client_id,
             names.CUTOFF_OF_CLIENT + client_id,
             names.CLIENT + client_id,
+            names.EPOCH_OF_CLIENT + client_id,
         ]
         return await self._run(event, keys, ("set", *fields))
 

@@ -6,7 +6,7 @@ Secrets are 256 random bits that we made, so one SHA-256 is as good as a slow ha
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from hmac import compare_digest
 from secrets import token_urlsafe
@@ -26,6 +26,7 @@ from tocsin_schemas.jwk import PublicKey
 
 MAX_KEYS: Final = 8
 _SECRET_BYTES: Final = 32
+_GENERATION_BYTES: Final = 12
 _NOBODYS: Final = "0" * 64
 _USED_ASSERTION: Final = "tocsin:assertion:"
 """By client and jti; a client id holds no colon, so that no two of them run together."""
@@ -35,12 +36,15 @@ _USED_ASSERTION: Final = "tocsin:assertion:"
 class Client:
     """What a client may ask for. ``bound_to`` is the thumbprint of the certificate that it has
     authenticated with, if it has: its tokens are bound to that one (RFC 8705 section 3).
+    ``generation`` is that of its credentials when they were read: no token is minted for a client
+    that has shown what has been replaced since.
     """
 
     client_id: str
     audiences: tuple[str, ...]
     scopes: tuple[str, ...]
     bound_to: str | None = None
+    generation: str = field(default="", compare=False)
 
 
 class ClientStore:
@@ -135,6 +139,10 @@ class ClientStore:
         """The client, unless unknown or disabled."""
         return _client(client_id, await self._redis.hgetall(names.CLIENT + client_id))
 
+    async def is_registered(self, client_id: str) -> bool:
+        """Whether there is such a client, be it disabled."""
+        return bool(await self._redis.exists(names.CLIENT + client_id))
+
     async def renew_secret(self, client_id: str) -> str:
         """Replace whatever the client shows by a new secret at once and return it.
 
@@ -208,8 +216,11 @@ def invalid_client() -> RequestRejected:
 
 
 def credentials(*, secret: str = "", jwks: str = "") -> tuple[str, ...]:
-    """What a client shows, as fields and values that leave nothing of what it has shown before."""
-    return ("secret", secret, "jwks", jwks, "certificate", "")
+    """What a client shows, as fields and values that leave nothing of what it has shown before: a
+    generation of its own. What a client was created with has none.
+    """
+    generation = token_urlsafe(_GENERATION_BYTES)
+    return ("secret", secret, "jwks", jwks, "certificate", "", "generation", generation)
 
 
 def _digest(secret: str) -> str:
@@ -245,5 +256,8 @@ def _client(client_id: str, fields: Any) -> Client | None:
     if not fields or fields.get("disabled") == "1":
         return None
     return Client(
-        client_id, tuple(orjson.loads(fields["audiences"])), tuple(orjson.loads(fields["scopes"]))
+        client_id,
+        tuple(orjson.loads(fields["audiences"])),
+        tuple(orjson.loads(fields["scopes"])),
+        generation=fields.get("generation", ""),
     )

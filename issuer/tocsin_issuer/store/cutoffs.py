@@ -83,7 +83,9 @@ class Cutoffs:
     async def client(
         self, client_id: str, reason: str, initiator: Initiator, iss: str | None = None
     ) -> Emission:
-        """Revoke every token that was issued to ``client_id`` so far, or in which it acts."""
+        """Revoke every token that was issued to ``client_id`` so far, or in which it acts, and end
+        all sessions that were opened through it.
+        """
         event = ClientRevokedBefore(
             id=self._event_id(),
             reason=reason,
@@ -95,8 +97,12 @@ class Cutoffs:
         )
         if iss is not None:
             return await self._run_foreign(event, iss, _FOREIGN_CLIENT, client_id)
-        keys = [names.LAST_IAT_OF_CLIENT + client_id, names.CUTOFF_OF_CLIENT + client_id]
-        return await self._run(event, keys, _CLIENT_AHEAD_S)
+        keys = [
+            names.LAST_IAT_OF_CLIENT + client_id,
+            names.CUTOFF_OF_CLIENT + client_id,
+            names.EPOCH_OF_CLIENT + client_id,
+        ]
+        return await self._run(event, keys, _CLIENT_AHEAD_S, self._epoch_life_s)
 
     async def everything(self, reason: str, initiator: Initiator) -> Emission:
         """Revoke every token of every issuer so far, and end every session."""

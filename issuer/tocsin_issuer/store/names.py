@@ -29,6 +29,8 @@ DENIED: Final = _PREFIX + "denied:"
 REGISTER: Final = _PREFIX + "jti:"
 SESSION: Final = _PREFIX + "session:"
 SESSION_TOKENS: Final = _PREFIX + "session-tokens:"
+REUSED_SESSION: Final = _PREFIX + "session-reused:"
+"""By sid: whose a session was that a refresh token has ended which came twice. For a minute."""
 
 LAST_IAT_OF_ALL: Final = _PREFIX + "last-iat:all"
 LAST_IAT_OF_SUBJECT: Final = _PREFIX + "last-iat:sub:"
@@ -39,6 +41,7 @@ CUTOFF_OF_CLIENT: Final = _PREFIX + "cutoff:client:"
 
 EPOCH_OF_ALL: Final = _PREFIX + "session-epoch:all"
 EPOCH_OF_SUBJECT: Final = _PREFIX + "session-epoch:sub:"
+EPOCH_OF_CLIENT: Final = _PREFIX + "session-epoch:client:"
 """A session whose epoch is not the current one is dead; no scan is needed to end them all."""
 
 REFRESHES: Final = _PREFIX + "refreshes"
@@ -58,6 +61,9 @@ CLIENT: Final = _PREFIX + "client:"
 ACTIVE_KEY: Final = _PREFIX + "keys:active"
 ACKED_KEYS: Final = _PREFIX + "keys:acked"
 """By kid: when the first keyset that lists it got its PubAck, in seconds of UTC."""
+
+REVOKED_KEYS: Final = _PREFIX + "keys:revoked"
+"""Kids, from the moment that their revocation is accepted, and for good."""
 
 KEY_TURNS: Final = _PREFIX + "keys:turns"
 """The journal of rotations: which key took over from which, when and why."""

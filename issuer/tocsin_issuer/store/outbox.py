@@ -17,7 +17,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from tocsin_issuer.store import event_text, names, scripts
-from tocsin_schemas.events import Event, RawEvent
+from tocsin_schemas.events import Event, KeyRevoked, RawEvent
 
 _REMEMBERED: Final = 100_000
 _ANY_LENGTH: Final = 2**53
@@ -90,6 +90,16 @@ class Outbox:
     async def emit(self, event: Event) -> Emission:
         """Add one event."""
         return Emission(event.id, await self.add([event]))
+
+    async def revoke_key(self, event: KeyRevoked) -> Emission:
+        """Add the revocation of a key of ours, and remember it where tokens are registered."""
+        entry_id = await self._add(
+            event.id,
+            keys=[names.OUTBOX, names.REVOKED_KEYS],
+            args=[event_text.encode([event]), event.kid],
+        )
+        self.announce()
+        return Emission(event.id, str(entry_id))
 
     def announce(self) -> None:
         """A script of this process has added an entry."""

@@ -1,6 +1,6 @@
 """What users see of their own sessions, and how they end them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,6 +21,9 @@ _MAX_LOOKED_AT: Final = 1000
 _CALL: Final = "tocsin:sessions-ended:"
 _CALL_REMEMBERED_S: Final = 60
 _FIELDS: Final = 5
+
+OPENED_IN: Final = ("epoch_of_all", "epoch_of_subject", "epoch_of_client")
+"""Fields of a session: the epochs of all, its subject and its client when it was opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +68,24 @@ class OwnSessions:
         Redis is asked, not the ledger: sessions can be ended while the bus is down, and no token
         that was revoked in Redis a moment ago can end others.
         """
-        sid, sub = claims["sid"], claims["sub"]
+        sid, sub, client_id = claims["sid"], claims["sub"], claims["client_id"]
         async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.hmget(names.SESSION + sid, "sub", "epoch_of_all", "epoch_of_subject")
-            pipe.mget(names.EPOCH_OF_ALL, names.EPOCH_OF_SUBJECT + sub)
+            pipe.hmget(names.SESSION + sid, "sub", "client_id", *OPENED_IN)
+            pipe.mget(
+                names.EPOCH_OF_ALL,
+                names.EPOCH_OF_SUBJECT + sub,
+                names.EPOCH_OF_CLIENT + client_id,
+            )
             pipe.mget(
                 names.CUTOFF_OF_ALL,
                 names.CUTOFF_OF_SUBJECT + sub,
-                names.CUTOFF_OF_CLIENT + claims["client_id"],
+                names.CUTOFF_OF_CLIENT + client_id,
             )
             pipe.exists(names.DENIED + claims["jti"])
             session, epochs, cutoffs, denied = await pipe.execute()
-        of_session = zip(epochs, session[1:], strict=True)
         return (
-            session[0] == sub
-            and all(epoch in (None, opened_in) for epoch, opened_in in of_session)
+            session[:2] == [sub, client_id]
+            and still_open(epochs, session[2:])
             and all(claims["iat"] >= int(cutoff or 0) for cutoff in cutoffs)
             and not denied
         )
@@ -101,6 +107,7 @@ class OwnSessions:
                 _MAX_LOOKED_AT,
                 score or "+inf",
                 names.SESSION + sid if sid else "",
+                names.EPOCH_OF_CLIENT,
             ],
         )
         at, last, *values = answer
@@ -157,6 +164,7 @@ class OwnSessions:
                 sid,
                 MAX_AT_ONCE,
                 _CALL_REMEMBERED_S,
+                names.EPOCH_OF_CLIENT,
             ],
         )
         entry_id, ended = answer
@@ -164,6 +172,11 @@ class OwnSessions:
             return None, 0
         self._outbox.announce()
         return Emission(event.id, entry_id), ended
+
+
+def still_open(standing: Iterable[str | None], opened_in: Iterable[str | None]) -> bool:
+    """Whether no epoch has begun since a session was opened: of all, its subject, its client."""
+    return all(now in (None, then) for now, then in zip(standing, opened_in, strict=True))
 
 
 def _sid(key: str) -> str:

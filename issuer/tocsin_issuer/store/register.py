@@ -14,22 +14,36 @@ from typing import Any, Final
 from redis.asyncio import Redis
 
 from tocsin_issuer.store import names, scripts
+from tocsin_issuer.store.clients import invalid_client
+from tocsin_issuer.store.shown_token import ShownToken
 from tocsin_schemas.claims import EXP_LEEWAY_S
 from tocsin_schemas.errors import RequestRejected
 
 MAX_GROUP: Final = 64
 """Small enough that one group is signed while the next one is with the server."""
 
-REFUSALS: Final = frozenset(("session_gone", "subject_disabled", "client_disabled"))
-"""Why a token is not issued: codes of the script."""
+REFUSALS: Final = frozenset(
+    ("session_gone", "subject_disabled", "subject_changed", "client_disabled")
+)
+"""Why a token is not issued, or no session opened: codes of the scripts."""
 
 PARENT_REFUSALS: Final = frozenset(("parent_unknown", "parent_revoked"))
 """Why no token is derived from another one, besides."""
 
+_CLIENT_CHANGED: Final = "client_changed"
+
 BEYOND_S: Final = EXP_LEEWAY_S + 60
 """Seconds that the register outlives a token."""
 
-_KEYS: Final = [names.LAST_IAT_OF_ALL, names.CUTOFF_OF_ALL, names.EPOCH_OF_ALL]
+ACTOR_REFUSALS: Final = frozenset(("actor_unknown", "actor_revoked"))
+"""What is wrong with the token that the client shows as its own."""
+
+_KEYS: Final = [
+    names.LAST_IAT_OF_ALL,
+    names.CUTOFF_OF_ALL,
+    names.EPOCH_OF_ALL,
+    names.REVOKED_KEYS,
+]
 _PREFIXES: Final = [
     names.REGISTER,
     names.LAST_IAT_OF_SUBJECT,
@@ -37,11 +51,13 @@ _PREFIXES: Final = [
     names.CUTOFF_OF_SUBJECT,
     names.CUTOFF_OF_CLIENT,
     names.EPOCH_OF_SUBJECT,
+    names.EPOCH_OF_CLIENT,
     names.USER,
     names.CLIENT,
     names.SESSION,
     names.SESSION_TOKENS,
     names.DENIED,
+    names.REUSED_SESSION,
 ]
 
 
@@ -54,19 +70,19 @@ class Owner:
 
     @classmethod
     def parse(cls, text: str) -> "Owner":
-        """From the register: no sid holds a line feed."""
-        sid, _, client_id = text.partition("\n")
+        """From the register, where ``iat`` and digest follow: no id holds a line feed."""
+        sid, client_id, *_ = text.split("\n")
         return cls(sid, client_id)
 
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """The token that another one is derived from, by its jti, and the first one of that chain, by
-    jti and ``iat`` (seconds of UTC). What is revoked of either counts at once: the script looks
+    """The token that another one is derived from, and the first one of that chain, by jti and
+    ``iat`` (seconds of UTC). What is revoked of either counts at once: the script looks
     where revocations are accepted, so it does not matter how far readers of the ledger have got.
     """
 
-    jti: str
+    shown: ShownToken
     origin_jti: str
     origin_iat: int
 
@@ -74,8 +90,11 @@ class Parent:
 @dataclass(frozen=True, slots=True)
 class Registration:
     """A token that is about to be signed: ``life_s`` in seconds; ``actors`` are those of ``act``,
-    whose cutoffs it must fall under as well. With a life of 0 nothing is registered: it is only
-    asked whether the token would be.
+    whose cutoffs it must fall under as well; ``generation`` is that of the credentials that the
+    client has shown, None where it has shown none, and ``actor`` a token of the client's own that
+    it has shown besides (RFC 8693 section 2.1). ``digest`` is :func:`issued_digest` of what the
+    token says; without it nothing can be derived from the token. With a life of 0 nothing is
+    registered: it is only asked whether the token would be.
     """
 
     jti: str
@@ -85,6 +104,9 @@ class Registration:
     life_s: int
     actors: tuple[str, ...] = ()
     parent: Parent | None = None
+    generation: str | None = None
+    actor: ShownToken | None = None
+    digest: str = ""
 
 
 class Register:
@@ -101,8 +123,10 @@ class Register:
         """Register a token and return its ``iat``, in seconds of UTC.
 
         Raises:
-            RequestRejected: ``session_gone``, ``subject_disabled`` or ``client_disabled``; of a
-                derived token also ``parent_unknown`` or ``parent_revoked``.
+            RequestRejected: ``session_gone``, ``subject_disabled``, ``client_disabled``, or
+                ``invalid_client`` (401) where the client's credentials were replaced; of a derived
+                token also ``parent_unknown``, ``parent_revoked``, ``actor_unknown`` or
+                ``actor_revoked``.
         """
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting.append((wanted, answer))
@@ -146,6 +170,8 @@ class Register:
                 continue
             if isinstance(answer, int):
                 future.set_result(answer)
+            elif answer == _CLIENT_CHANGED:
+                future.set_exception(invalid_client())
             else:
                 future.set_exception(RequestRejected(answer, "no token can be issued"))
 
@@ -153,14 +179,19 @@ class Register:
 def _arguments(wanted: Registration) -> list[str | int]:
     actors, parent = wanted.actors, wanted.parent
     sid = wanted.sid or ""
-    derived = ("", "", 0) if parent is None else (parent.jti, parent.origin_jti, parent.origin_iat)
+    derived: tuple[str, str, int] = ("", "", 0)
+    if parent is not None:
+        derived = (parent.shown.text, parent.origin_jti, parent.origin_iat)
     return [
         wanted.jti,
         wanted.sub,
         wanted.client_id,
+        "" if wanted.generation is None else f"={wanted.generation}",
         sid,
         wanted.life_s,
+        wanted.digest,
         *derived,
+        "" if wanted.actor is None else wanted.actor.text,
         len(actors),
         *actors,
     ]

@@ -10,6 +10,7 @@ from tocsin_schemas.events import (
     AllRevokedBefore,
     ClientRevokedBefore,
     Event,
+    KeyRevoked,
     SessionsRevoked,
     SubjectRevokedBefore,
     TokensRevoked,
@@ -46,7 +47,9 @@ class Restoration:
                 await self._put_cutoff(names.CUTOFF_OF_CLIENT + event.client_id, event)
             case AllRevokedBefore():
                 await self._put_cutoff(names.CUTOFF_OF_ALL, event)
-            case _:  # keys and keysets are in the ledger alone
+            case KeyRevoked():
+                await self._redis.sadd(names.REVOKED_KEYS, event.kid)
+            case _:  # keysets are in the ledger alone
                 pass
 
     async def _put_cutoff(

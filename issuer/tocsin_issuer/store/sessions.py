@@ -109,6 +109,7 @@ class SessionStore:
         client_id: str,
         audiences: Sequence[str],
         *,
+        epoch: str | None = None,
         device: str = "",
         device_id: str | None = None,
         address: str = "",
@@ -120,13 +121,15 @@ class SessionStore:
             sub: whose it is.
             client_id: the client that it is opened with.
             audiences: whom its tokens are for.
+            epoch: the one that the user was authenticated in, where the password is ours.
             device: a name that the user gives it.
             device_id: what every refresh must show from now on; None binds it to no device.
             address: where the login came from.
             user_agent: of the login.
 
         Raises:
-            RequestRejected: ``subject_disabled``.
+            RequestRejected: ``subject_disabled``, or ``subject_changed``: whatever has ended all
+                that the subject had, a new password for one, has ended this login with it.
         """
         token = RefreshToken.first(new_sid())
         fields = {
@@ -146,12 +149,14 @@ class SessionStore:
                 names.SESSION + token.sid,
                 names.EPOCH_OF_ALL,
                 names.EPOCH_OF_SUBJECT + sub,
+                names.EPOCH_OF_CLIENT + client_id,
                 names.USER + sub,
                 SESSIONS_OF + sub,
             ],
             args=[
                 self._idle_s,
                 self._absolute_s,
+                "" if epoch is None else f"={epoch}",
                 *(part for pair in fields.items() for part in pair),
             ],
         )
@@ -222,12 +227,14 @@ class SessionStore:
             self._event(REFRESH_AHEAD),
             self._event(DEVICE_MISMATCH),
             "" if authenticated else names.CLIENT,
+            names.EPOCH_OF_CLIENT,
         ]
         keys = [
             names.OUTBOX,
             names.SESSION + token.sid,
             names.SESSION_TOKENS + token.sid,
             names.EPOCH_OF_ALL,
+            names.REUSED_SESSION + token.sid,
             names.REFRESHES,
         ]
         answer: Any = await self._refresh(keys=keys, args=arguments)

@@ -6,7 +6,7 @@ Deleting a user here forgets the person.
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from secrets import token_bytes
 from typing import Any, Final, Protocol
 
@@ -30,11 +30,17 @@ def is_user_id(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class AuthenticatedUser:
-    """Who it is, and what a token may say of them."""
+    """Who it is, and what a token may say of them.
+
+    ``epoch`` is the one that the subject's sessions had when the password was read (`''` for none):
+    where it is another one by the time that a session is opened, what was shown is worth nothing
+    any more. A directory that is not ours leaves it None.
+    """
 
     sub: str
     role: str | None = None
     perms: tuple[str, ...] = ()
+    epoch: str | None = field(default=None, compare=False)
 
 
 class Authenticator(Protocol):
@@ -88,11 +94,14 @@ class UserStore:
         name all cost one hash and give None.
         """
         sub: Any = await self._redis.get(names.USERNAME + normal_name(username))
-        fields: Any = await self._redis.hgetall(names.USER + (sub or ""))
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.hgetall(names.USER + (sub or ""))
+            pipe.get(names.EPOCH_OF_SUBJECT + (sub or ""))
+            fields, epoch = await pipe.execute()
         known = fields.get("password")
         if not await self._passwords.verify(known, password):
             return None
-        user = _user(sub, fields)
+        user = _user(sub, fields, epoch or "")
         if user is not None and self._passwords.outdated(known):
             renewed = await self._passwords.hash(password)
             await self._replace_hash(keys=[names.USER + sub], args=[known, renewed])
@@ -153,7 +162,8 @@ def _access(role: str | None, perms: Sequence[str]) -> list[str]:
     return ["role", role or "", "perms", orjson.dumps(list(perms)).decode()]
 
 
-def _user(sub: str, fields: Any) -> AuthenticatedUser | None:
+def _user(sub: str, fields: Any, epoch: str | None = None) -> AuthenticatedUser | None:
     if not fields or fields.get("disabled") == "1":
         return None
-    return AuthenticatedUser(sub, fields["role"] or None, tuple(orjson.loads(fields["perms"])))
+    perms = tuple(orjson.loads(fields["perms"]))
+    return AuthenticatedUser(sub, fields["role"] or None, perms, epoch)

@@ -11,17 +11,19 @@ from pyroaring import BitMap
 from tocsin_schemas.jti import LANE_LENGTH, Place
 
 _FREED_AT_ONCE = 64  # lanes; a large one takes some microseconds
+_SEALED_AT_ONCE = 200_000  # counters, or one lane
 _NOTHING = (0, sha256().digest())
 
 
 class Lane:
     """One lane's revoked counters. ``until`` is the latest of its rules', in seconds of UTC."""
 
-    __slots__ = ("_digest", "counters", "until")
+    __slots__ = ("_digest", "counters", "is_sealed", "until")
 
     def __init__(self, counters: BitMap | None = None, until: int = 0) -> None:
         self.counters = BitMap() if counters is None else counters
         self.until = until
+        self.is_sealed = False
         self._digest = _NOTHING
 
     def digest(self) -> bytes:
@@ -48,6 +50,7 @@ class Lanes:
     def __init__(self) -> None:
         self._lanes: dict[bytes, Lane] = {}
         self._ended: list[Lane] = []
+        self._unsealed: list[Lane] = []
 
     def __len__(self) -> int:
         """How many tokens are revoked."""
@@ -59,7 +62,11 @@ class Lanes:
         lane = self._lanes.get(name)
         if lane is None:
             self._lanes[name] = lane = Lane()
+            self._unsealed.append(lane)
             del self._ended[-2:]  # what grows frees what has ended, and faster than it grows
+        elif lane.is_sealed:
+            lane.is_sealed = False
+            self._unsealed.append(lane)
         lane.counters.add(int.from_bytes(place[LANE_LENGTH:]))
         if until > lane.until:
             lane.until = until
@@ -85,6 +92,15 @@ class Lanes:
         """Free some of what has ended: a step of bounded length."""
         del self._ended[-_FREED_AT_ONCE:]
 
+    def seal_some(self) -> None:
+        """Work out some of the digests that the canonical form will ask for: a bounded step."""
+        done = 0
+        while self._unsealed and done < _SEALED_AT_ONCE:
+            lane = self._unsealed.pop()
+            lane.is_sealed = True  # before its digest: what is added meanwhile unseals it
+            lane.digest()
+            done += 64 + len(lane.counters)
+
     def canonical(self) -> Iterator[bytes]:
         """The canonical form, lane by lane, sorted."""
         for name, lane in self._sorted():
@@ -97,7 +113,8 @@ class Lanes:
 
     def load(self, name: bytes, until: int, counters: BitMap) -> None:
         """Take over all of a lane that is not here yet."""
-        self._lanes[name] = Lane(counters, until)
+        self._lanes[name] = lane = Lane(counters, until)
+        self._unsealed.append(lane)
 
     def _sorted(self) -> list[tuple[bytes, Lane]]:
         return sorted(self._lanes.items(), key=itemgetter(0))

@@ -18,6 +18,7 @@ GROUPS = 256
 
 _ROWS = 48  # in a shard, on average: fewer cost more memory, more cost time
 _FREED_AT_ONCE = 128  # shards
+_SEALED_AT_ONCE = 8192  # rows, or one group
 
 
 class PackedRows:
@@ -101,6 +102,15 @@ class PackedRows:
         for group in range(GROUPS):
             yield b"".join(sorted([*self._rows(group), *groups[group]]))
 
+    def seal_some(self, others: Callable[[], Sequence[bytes]]) -> bool:
+        """Work out some of the seals, in a step of bounded length; return whether any was old."""
+        old = [g for g, changes in enumerate(self.changes) if self._seals[g][0] != changes]
+        if old:
+            groups, rows_each = _by_group(others()), self._count // GROUPS + 1
+            for group in old[: max(1, _SEALED_AT_ONCE // rows_each)]:
+                self._seal(group, self.changes[group], groups[group])
+        return bool(old)
+
     def seals(self, others: Callable[[], Sequence[bytes]]) -> Iterator[bytes]:
         """SHA-256 of each group's rows, sorted, those of ``others`` among them.
 
@@ -112,11 +122,7 @@ class PackedRows:
         groups = _by_group(others())
         for group, changes in enumerate(seen):
             known, seal = self._seals[group]
-            if known != changes:
-                rows = sorted([*self._rows(group), *groups[group]])
-                seal = sha256(b"".join(rows)).digest()
-                self._seals[group] = changes, seal
-            yield seal
+            yield seal if known == changes else self._seal(group, changes, groups[group])
 
     def dismantle(self) -> Iterator[int]:
         """Free some shards at each step, and say how many. A reader may still be here, and miss."""
@@ -124,6 +130,11 @@ class PackedRows:
             freed = len(self._shards[start : start + _FREED_AT_ONCE])
             self._shards[start : start + _FREED_AT_ONCE] = [b""] * freed
             yield freed
+
+    def _seal(self, group: int, changes: int, others: Sequence[bytes]) -> bytes:
+        seal = sha256(b"".join(sorted([*self._rows(group), *others]))).digest()
+        self._seals[group] = changes, seal
+        return seal
 
     def _rows(self, group: int) -> set[bytes]:
         """The rows whose digest starts with the byte ``group``."""

@@ -66,6 +66,12 @@ class _Hourly(ABC, Generic[Bucket]):
         if self._ended and not next(self._ended[0], 0):
             self._ended.popleft()
 
+    def seal_some(self) -> None:
+        """Work out some of the hashes that the canonical form will ask for: a bounded step."""
+        for hour, table in self._packed.items():
+            if table.seal_some(partial(self._rows_of, self.buckets[hour])):
+                return
+
     def canonical(self) -> Iterator[bytes]:
         """The canonical form, sorted; of an hour with very many rules, the hashes of their groups.
 

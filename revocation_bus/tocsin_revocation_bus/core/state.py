@@ -149,12 +149,23 @@ class State:
         self._latest_iat = max(self._latest_iat, iat)
         self.horizon = max(0, self._latest_iat - HORIZON_LAG_S)
         hour = self.horizon // HOUR_S
-        revoked = (self._lanes, self._foreign, self._sessions)
-        cutoffs = (self._subjects, self._clients, self._everything)
-        for rules in (*revoked, *cutoffs):
+        for rules in self._kinds():
             if hour != before:
                 rules.drop_before(hour)
             rules.tidy()  # what has ended is freed bit by bit
+
+    def _kinds(self) -> tuple[Lanes | DigestRules | CutoffRules, ...]:
+        revoked = (self._lanes, self._foreign, self._sessions)
+        return (*revoked, self._subjects, self._clients, self._everything)
+
+    def seal_some(self) -> None:
+        """A bounded part of the work that the next :meth:`hash` would take, done ahead.
+
+        A record that carries the state's hash would otherwise stop the verifying threads for as
+        long as it takes to read all the rules that have come since the last one.
+        """
+        for rules in self._kinds():
+            rules.seal_some()
 
     def why_rejected(self, facts: TokenFacts) -> str | None:
         """The first rule that hits, or None. Rules never mask each other: any one rejects."""

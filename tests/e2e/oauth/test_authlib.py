@@ -139,6 +139,24 @@ def test_exchange_revocation_and_introspection(
         assert introspect() == {"active": False}
 
 
+def test_a_public_client_gives_its_refresh_token_back(
+    clients: Clients, public: Any, internal: dict[str, Any]
+) -> None:
+    login = clients.up.log_in()
+    with OAuth2Client(
+        "first-party",
+        token_endpoint_auth_method="none",
+        revocation_endpoint_auth_method="none",
+        token_endpoint=public["token_endpoint"],
+        token=login,
+    ) as app:
+        url = internal["revocation_endpoint"]
+        answer = app.revoke_token(url, token=login["refresh_token"])
+        assert answer.status_code == 200
+        with pytest.raises(OAuthError, match="invalid_grant"):
+            app.refresh_token()
+
+
 def test_a_target_outside_the_policy(
     clients: Clients, internal: dict[str, Any], login: dict[str, Any]
 ) -> None:

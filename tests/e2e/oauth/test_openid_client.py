@@ -107,6 +107,11 @@ def test_introspection_before_and_after_a_revocation(told: dict[str, Any]) -> No
     assert told["introspection"] == {way: [True, "inventory", INACTIVE] for way in WAYS}
 
 
+def test_a_public_client_gives_back_what_is_its_own(told: dict[str, Any]) -> None:
+    assert told["public"]["not_its_own"]["error"] == "unauthorized_client"
+    assert told["public"]["after"]["error"] == "invalid_grant"
+
+
 def test_the_refusals_are_what_the_library_takes_for_them(told: dict[str, Any]) -> None:
     refused = told["refused"]
     assert refused["reuse"] == {

@@ -159,6 +159,7 @@ BAD_URIS = [
     "https:///keys",
     "ftp://idp.example/keys",
     "file:///etc/passwd",
+    "data:application/json,{}",
     "http://idp.example/keys",
     "http://10.1.2.3/keys",
     "http://localhost.evil.example/keys",

@@ -73,7 +73,7 @@ class OneKey:
     async def revoke(self, kid: str) -> Emission:
         if kid != SIGNER.kid:
             raise RequestRejected("unknown_key", "no such key", status=404)
-        return await self._outbox.emit(
+        return await self._outbox.revoke_key(
             KeyRevoked(id=new_event_id(), reason="test", initiator="admin", kid=kid)
         )
 

@@ -1,5 +1,6 @@
 """The internal listener with an exchange policy, and the services that call it."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,10 +13,14 @@ from tocsin_issuer.http import IssuerContext, create_internal_app
 from tocsin_issuer.minting import TokenMinter
 from tocsin_issuer.revoking.live_counts import LiveCounts
 from tocsin_issuer.revoking.revoker import Revoker
+from tocsin_issuer.store import names
 from tocsin_issuer.store.cutoffs import Cutoffs
+from tocsin_issuer.store.register import BEYOND_S
 from tocsin_issuer.store.revocations import Revocations
 from tocsin_issuer.store.sessions import SessionStore
+from tocsin_issuer.store.shown_token import issued_digest
 from tocsin_issuer.store.throttle import Throttle
+from tocsin_schemas import base64url, strict_json
 from tocsin_schemas.errors import AgentStale
 from tocsin_schemas.token_exchange import ACCESS_TOKEN_TYPE, GRANT_TYPE
 from tocsin_verifier_agent.core.confirmation import NOT_USED, Certificate
@@ -135,6 +140,14 @@ async def open_services(issuer: Issuer) -> AsyncIterator[Services]:
         services.secrets[name] = await issuer.clients.create(name, ["orders"])
     yield services
     await services.http.aclose()
+
+
+async def enter(issuer: Issuer, token: str) -> None:
+    """Put a token into the register, as if it had been issued with all that it says."""
+    claims = strict_json.loads_object(base64url.decode(token.split(".")[1]))
+    entry = f"\n{claims['client_id']}\n{claims['iat']}\n{issued_digest(claims)}"
+    ends = max(claims["exp"], int(time.time())) + BEYOND_S
+    await issuer.redis.set(names.REGISTER + claims["jti"], entry, exat=ends)
 
 
 async def log_in(issuer: Issuer) -> dict[str, Any]:

@@ -198,16 +198,14 @@ async def test_a_token_for_another_service_opens_nothing_here(issuer: Issuer) ->
 async def test_nor_does_one_of_a_service_that_acts_for_an_operator(issuer: Issuer) -> None:
     await issuer.operator("keys:read")
     own = (await issuer.login(username="root", audience=ISS))["access_token"]
-    claims = issuer.verifier.verify(own).claims
+    verified = issuer.verifier.verify(own)
     acting = await issuer.context.minter.mint(
-        claims["sub"],
+        verified.subject,
         "orders-service",
         [ISS],
-        sid=claims["sid"],
+        sid=verified.session_id,
         scope="keys:read revocations:write",
-        derivation=Derivation(
-            {"sub": "orders-service"}, {"jti": claims["jti"], "iat": claims["iat"]}, claims["exp"]
-        ),
+        derivation=Derivation.of(verified, own, {"sub": "orders-service"}),
     )
     answer = await issuer.internal.get("/admin/keys", headers=bearer(acting.token))
     assert (answer.status_code, answer.json()["code"]) == (401, "invalid_token")

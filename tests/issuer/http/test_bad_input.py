@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.issuer.http.conftest import CONFIG, Issuer
-from tests.issuer.http.exchange_services import FORM, Services, log_in, open_services
+from tests.issuer.http.exchange_services import FORM, Services, enter, log_in, open_services
 from tests.issuer.http.test_revocation_endpoint import signed
 from tests.issuer.store.helpers import events_in
 from tests.support.keys import signer
@@ -102,7 +102,8 @@ async def test_the_good_ones_are_good(endpoints: Endpoints, where: str) -> None:
 async def test_another_content_type(endpoints: Endpoints, where: str, kind: str) -> None:
     body = str(httpx.QueryParams(GOOD_FORMS[where])).encode()
     answer = await endpoints.send(where, body, {"Content-Type": kind})
-    assert error(answer) == (415, "invalid_request")
+    assert error(answer) == (400, "invalid_request"), "RFC 6749 section 5.2"
+    assert answer.json()["code"] == "content_type"
 
 
 @pytest.mark.parametrize(("where", "name"), REQUIRED)
@@ -200,9 +201,9 @@ SUBJECTS: dict[str, Callable[[str], str]] = {
 
 @pytest.mark.parametrize("name", SUBJECTS)
 async def test_a_subject_token_that_is_no_good(
-    endpoints: Endpoints, services: Services, name: str
+    endpoints: Endpoints, services: Services, issuer: Issuer, name: str
 ) -> None:
-    """Its jti is one that was issued, so that nothing else is wrong with it."""
+    """But for one, each was issued as it is, so that nothing else is wrong with it."""
     jti = (await services.minter.mint("alice", "first-party", ["orders"])).jti
     form = GOOD_FORMS["internal /oauth/token"]
 
@@ -211,8 +212,12 @@ async def test_a_subject_token_that_is_no_good(
         return await endpoints.form("internal /oauth/token", changed)
 
     for kind in (ACCESS_TOKEN_TYPE, JWT_TYPE):
-        assert (await trade(signed(jti=jti), kind)).status_code == 200
-        answer = await trade(SUBJECTS[name](jti), kind)
+        good, bad = signed(jti=jti), SUBJECTS[name](jti)
+        await enter(issuer, good)
+        assert (await trade(good, kind)).status_code == 200
+        if name != "never issued":
+            await enter(issuer, bad)
+        answer = await trade(bad, kind)
         assert error(answer) == (400, "invalid_request")
         assert answer.json()["code"] == "subject_token_invalid"
 

@@ -1,5 +1,6 @@
 """Token exchange by RFC 8693: who may trade what for what."""
 
+import os
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -14,7 +15,10 @@ from tests.issuer.http.exchange_services import (
     open_services,
     refused,
 )
+from tocsin_issuer.core.jti_allocator import JtiAllocator
 from tocsin_issuer.exchange import policy
+from tocsin_issuer.store.register import Registration
+from tocsin_issuer.store.shown_token import issued_digest
 from tocsin_schemas import jws
 from tocsin_schemas.claims import ACCESS_TOKEN_TYP
 from tocsin_schemas.token_exchange import ACCESS_TOKEN_TYPE, GRANT_TYPE, JWT_TYPE
@@ -281,28 +285,48 @@ async def test_the_actor_is_the_client_itself(services: Services, subject: dict[
         assert await refused(answer) == (400, "invalid_request")
 
 
-async def forged(services: Services, *, registered: bool, **changes: Any) -> str:
-    """A token with any claims, signed by our key; only one in the register was ever issued."""
-    now = int(time.time())
-    name = (await services.minter.mint("a", "a", ["orders"])).jti if registered else "never-issued"
+def signed(**claims: Any) -> str:
+    """A token with these claims, by our key, wherever that may be."""
+    return jws.sign_compact(claims, SIGNER, ACCESS_TOKEN_TYP)
+
+
+async def issued(services: Services, **more: Any) -> dict[str, Any]:
+    """The claims of a token that was issued, and says this besides."""
     claims = {
         "iss": ISS,
         "sub": "alice",
         "aud": "orders",
         "client_id": "first-party",
-        "iat": now,
-        "nbf": now,
-        "exp": now + 600,
-        "jti": name,
+        "jti": JtiAllocator(os.urandom).allocate(int(time.time()), os.getpid()),
+        **more,
     }
-    return jws.sign_compact({**claims, **changes}, SIGNER, ACCESS_TOKEN_TYP)
+    iat = await services.issuer.register.mint(
+        Registration(claims["jti"], "alice", "first-party", None, 600, digest=issued_digest(claims))
+    )
+    return {**claims, "iat": iat, "nbf": iat, "exp": iat + 600}
 
 
-async def test_a_stolen_key_gets_no_token_by_another_key(services: Services) -> None:
-    """What was signed and never issued cannot be traded for a token that outlives the key."""
-    answer = await services.ask(await forged(services, registered=False))
-    assert await refused(answer) == (400, "invalid_request")
-    await services.trade(await forged(services, registered=True))
+async def test_only_what_was_issued_is_traded(services: Services) -> None:
+    """A stolen key signs anything, also under the jti of a token that its thief has got fairly."""
+    good = await issued(services, scope="inventory:read")
+    await services.trade(signed(**good))
+    changes: list[dict[str, Any]] = [
+        {"jti": "never-issued"},
+        {"sub": "bob"},
+        {"client_id": "loop-service"},
+        {"aud": ["orders", "search"]},
+        {"scope": "inventory:read inventory:write"},
+        {"perms": ["inventory:write"]},
+        {"act": {"sub": "loop-service"}},
+        {"orig": {"jti": good["jti"], "iat": good["iat"]}},
+        {"iat": good["iat"] - 1},
+        {"exp": good["exp"] + 1},
+    ]
+    for change in changes:
+        token = signed(**(good | change))
+        assert services.claims(token), "the verifier alone finds it good"
+        assert await refused(await services.ask(token)) == (400, "invalid_request"), change
+    await services.trade(signed(**dict(reversed(good.items()))))
 
 
 @pytest.mark.parametrize(
@@ -321,7 +345,7 @@ async def test_a_stolen_key_gets_no_token_by_another_key(services: Services) -> 
 async def test_who_may_act_by_the_subject_token(
     services: Services, may_act: Any, allowed: bool
 ) -> None:
-    answer = await services.ask(await forged(services, registered=True, may_act=may_act))
+    answer = await services.ask(signed(**await issued(services, may_act=may_act)))
     assert answer.status_code == (200 if allowed else 400), answer.text
 
 

@@ -16,6 +16,7 @@ from tocsin_issuer.store import names
 from tocsin_issuer.store.lineage import Lineage
 from tocsin_revocation_bus.core.state import State
 from tocsin_schemas.record import Record
+from tocsin_schemas.token_exchange import ACCESS_TOKEN_TYPE
 from tocsin_verifier_agent.core.claims_check import facts_from
 
 
@@ -126,12 +127,59 @@ async def test_a_client_in_the_middle_is_cut_off(
 async def test_a_middle_token_that_is_revoked_is_not_traded(
     services: Services, subject: dict[str, Any]
 ) -> None:
+    """What had been derived from it before goes on until its own end, or that of all of them."""
     child = await services.trade(subject["access_token"])
+    grandchild = await services.trade(child, "inventory-service", audience="warehouse")
     claims = services.claims(child)
     await services.revocations.revoke_tokens([(claims["jti"], claims["exp"])], "test", "admin")
     answer = await services.ask(child, "inventory-service", audience="warehouse")
     assert await refused(answer) == (400, "invalid_request")
     await services.trade(subject["access_token"])
+    assert await code_of(services, grandchild) is None
+    first = services.claims(subject["access_token"])
+    left = services.claims(grandchild)["exp"] - services.claims(grandchild)["iat"]
+    assert left <= min(600, first["exp"] - first["iat"])
+    await KILLS["sid"](services, first)
+    assert await code_of(services, grandchild) is not None
+
+
+async def test_a_token_by_a_key_that_is_revoked_is_not_traded(
+    services: Services, subject: dict[str, Any]
+) -> None:
+    """Though the revocation waits in the outbox, and the replica takes the key for good."""
+    child = await services.trade(subject["access_token"])
+    await services.context.keys.revoke(SIGNER.kid)
+    for token, service, audience in (
+        (subject["access_token"], "orders-service", "inventory"),
+        (child, "inventory-service", "warehouse"),
+    ):
+        answer = await services.ask(token, service, audience=audience)
+        assert await refused(answer) == (400, "invalid_request")
+
+
+ACTOR_KILLS: dict[str, Kill] = {
+    "jti": KILLS["jti"],
+    "sub": KILLS["sub"],
+    "client": lambda s, c: s.cutoffs.client(c["client_id"], "test", "admin"),
+    "all": KILLS["all"],
+    "expired": lambda s, c: s.issuer.redis.delete(names.REGISTER + c["jti"]),
+}
+
+
+@pytest.mark.parametrize("kill", ACTOR_KILLS.values(), ids=ACTOR_KILLS)
+@pytest.mark.parametrize("audience", ["inventory", "search"])
+async def test_an_actor_token_that_is_revoked_shows_nothing(
+    services: Services, kill: Kill, audience: str
+) -> None:
+    """Be a token issued, or the caller's own handed back."""
+    own = await services.client_token("orders-service")
+    await kill(services, services.claims(own))
+    subject = (await services.minter.mint("bob", "orders-service", ["orders", "search"])).token
+    more = {"audience": audience, "actor_token": own, "actor_token_type": ACCESS_TOKEN_TYPE}
+    answer = await services.ask(subject, **more)
+    assert (answer.status_code, answer.json().get("code")) == (400, "actor_token_invalid")
+    more["actor_token"] = await services.client_token("orders-service")
+    await services.trade(subject, **more)
 
 
 async def test_accounts_that_are_disabled(services: Services, subject: dict[str, Any]) -> None:

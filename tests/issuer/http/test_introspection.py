@@ -1,14 +1,18 @@
 """The introspection endpoint by RFC 7662."""
 
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
 import pytest
 
 from tests.issuer.http.conftest import SIGNER, Issuer, bearer
+from tests.issuer.http.exchange_services import enter
+from tocsin_issuer.http.context import IssuerContext
 from tocsin_issuer.introspection import MAX_WAITING
 from tocsin_issuer.keys.signer import generate
+from tocsin_issuer.minting import Derivation
 from tocsin_issuer.store import names
 from tocsin_schemas import jws
 from tocsin_schemas.claims import ACCESS_TOKEN_TYP
@@ -82,8 +86,11 @@ def forged(**changes: Any) -> str:
     return jws.sign_compact({**claims, **changes}, signer, typ)
 
 
-async def test_a_token_for_another_audience_is_as_active_as_any(caller: Caller) -> None:
-    assert (await caller.about(forged(aud="ledgers")))["aud"] == "ledgers"
+async def test_a_token_for_another_audience_is_as_active_as_any(
+    issuer: Issuer, caller: Caller
+) -> None:
+    minted = await issuer.context.minter.mint("bob", "reports", ["ledgers"])
+    assert (await caller.about(minted.token))["aud"] == "ledgers"
 
 
 async def test_tokens_that_are_not_active(issuer: Issuer, caller: Caller) -> None:
@@ -97,6 +104,7 @@ async def test_tokens_that_are_not_active(issuer: Issuer, caller: Caller) -> Non
         good[:-4] + "AAAA",
         login["refresh_token"],
         forged(signer=generate("ES256")),
+        forged(),  # by a key that was stolen: it was never issued
         forged(typ="JWT"),
         forged(iss="https://other.example"),
         forged(exp=int(time.time()) - 3600, iat=int(time.time()) - 7200),
@@ -138,6 +146,86 @@ async def test_a_revocation_is_seen_before_it_is_in_the_ledger(
         )
     )
     assert await caller.about(second["access_token"]) == INACTIVE
+
+
+End = Callable[[IssuerContext, dict[str, Any]], Awaitable[object]]
+ENDS: dict[str, End] = {
+    "token": lambda it, c: it.revocations.revoke_tokens([(c["jti"], c["exp"])], "test", "admin"),
+    "session": lambda it, c: it.revocations.revoke_sessions([c["sid"]], "test", "admin", bound_s=1),
+    "one's own session": lambda it, c: it.sessions.own.end(c["sub"], c["sid"], bound_s=1),
+    "subject": lambda it, c: it.cutoffs.subject(c["sub"], "test", "admin"),
+    "client": lambda it, c: it.cutoffs.client(c["client_id"], "test", "admin"),
+    "all": lambda it, c: it.cutoffs.everything("test", "admin"),
+}
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+async def test_a_revocation_is_seen_after_another_replica_has_committed_it(
+    issuer: Issuer, caller: Caller, end: End
+) -> None:
+    """It has left the outbox, and the verifier behind the endpoint has not read it: of the token,
+    and of what was derived from it.
+    """
+    await issuer.alice()
+    token = (await issuer.login())["access_token"]
+    claims = issuer.verifier.verify(token).claims
+    derived = await derived_from(issuer, token, "inventory-service", "orders-service")
+    for text in (token, derived):
+        assert (await caller.about(text))["active"] is True
+    await end(issuer.context, claims)
+    await leave_the_outbox(issuer)
+    for text in (token, derived):
+        assert issuer.of_any_audience.verify(text)
+        assert await caller.about(text) == INACTIVE
+
+
+@pytest.mark.parametrize("actor", ["inventory-service", "orders-service"])
+async def test_an_actor_that_is_cut_off(issuer: Issuer, caller: Caller, actor: str) -> None:
+    await issuer.alice()
+    token = (await issuer.login())["access_token"]
+    derived = await derived_from(issuer, token, "inventory-service", "orders-service")
+    await issuer.context.cutoffs.client(actor, "test", "admin")
+    await leave_the_outbox(issuer)
+    assert await caller.about(derived) == INACTIVE
+    assert (await caller.about(token))["active"] is True
+
+
+async def test_an_account_that_is_disabled(issuer: Issuer, caller: Caller) -> None:
+    await issuer.clients.create("reports", ["orders"])
+    token = (await issuer.context.minter.mint("reports", "reports", ["orders"])).token
+    assert (await caller.about(token))["active"] is True
+    await issuer.clients.set_disabled("reports", True)
+    assert await caller.about(token) == INACTIVE
+
+
+async def test_a_token_in_its_last_leeway_is_active(issuer: Issuer, caller: Caller) -> None:
+    """As long as a verifier accepts it."""
+    past = int(time.time()) - 600
+    token = forged(iat=past, nbf=past, exp=past + 590)
+    await enter(issuer, token)
+    assert (await caller.about(token))["active"] is True
+
+
+async def derived_from(issuer: Issuer, token: str, *actors: str) -> str:
+    """A token that these have traded it for, the last one of them first."""
+    verified = issuer.verifier.verify(token)
+    act: dict[str, Any] = {"sub": verified.client_id}
+    for actor in reversed(actors):
+        act = {"sub": actor, "act": act}
+    minted = await issuer.context.minter.mint(
+        verified.subject,
+        actors[0],
+        ["billing"],
+        sid=verified.session_id,
+        derivation=Derivation.of(verified, token, act),
+    )
+    return minted.token
+
+
+async def leave_the_outbox(issuer: Issuer) -> None:
+    ids = [entry.id for entry in await issuer.outbox.read(100)]
+    await issuer.journal.settle(await issuer.journal.append(1, "text", ids), 1, "h", 1)
+    assert await issuer.outbox.length() == 0
 
 
 async def test_a_key_that_is_about_to_be_revoked(issuer: Issuer, caller: Caller) -> None:

@@ -77,22 +77,39 @@ async def test_a_token_that_is_dead_or_anothers_logs_nobody_out_everywhere(issue
     sub = await issuer.alice()
     gone, alive = await issuer.login(), await issuer.login()
     await issuer.public.post("/v1/logout", headers=bearer(gone["access_token"]))
-    await issuer.clients.create("inventory", ["orders"])
-    claims = issuer.verifier.verify(alive["access_token"]).claims
-    act = {"sub": "inventory", "act": {"sub": claims["client_id"]}}
-    acting = await issuer.context.minter.mint(
-        sub,
-        "inventory",
-        ["orders"],
-        sid=claims["sid"],
-        derivation=Derivation(act, {"jti": claims["jti"], "iat": claims["iat"]}, claims["exp"]),
-    )
     before = await issuer.outbox.length()
-    for token in (gone["access_token"], acting.token):
+    for token in (gone["access_token"], await acting_for(issuer, sub, alive["access_token"])):
         answer = await issuer.public.post("/v1/logout-all", headers=bearer(token))
         assert answer.status_code == 401
     assert await issuer.outbox.length() == before
     assert (await issuer.refresh(alive["refresh_token"])).status_code == 200
+
+
+async def test_who_acts_for_somebody_does_not_log_them_out(issuer: Issuer) -> None:
+    """A service's token in a user's name: neither the session nor the token ends by it."""
+    sub = await issuer.alice()
+    tokens = await issuer.login()
+    alone = (await issuer.context.minter.mint(sub, "reports", ["orders"])).token
+    for token in (tokens["access_token"], alone):
+        acting = await acting_for(issuer, sub, token)
+        answer = await issuer.public.post("/v1/logout", headers=bearer(acting))
+        assert (answer.status_code, answer.json()["error"]) == (401, "invalid_token")
+    assert await events_in(issuer.outbox) == []
+    assert (await issuer.refresh(tokens["refresh_token"])).status_code == 200
+
+
+async def acting_for(issuer: Issuer, sub: str, token: str) -> str:
+    """What a service has traded a user's token for."""
+    verified = issuer.verifier.verify(token)
+    act = {"sub": "inventory", "act": {"sub": verified.client_id}}
+    minted = await issuer.context.minter.mint(
+        sub,
+        "inventory",
+        ["orders"],
+        sid=verified.session_id,
+        derivation=Derivation.of(verified, token, act),
+    )
+    return minted.token
 
 
 async def test_logging_out_everywhere_over_and_over(issuer: Issuer) -> None:

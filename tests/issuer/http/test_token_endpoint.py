@@ -9,7 +9,10 @@ from redis.asyncio import Redis
 
 from tests.issuer.conftest import CountingHasher
 from tests.issuer.http.conftest import CONFIG, Issuer
-from tests.issuer.store.helpers import events_in, only_event
+from tests.issuer.store.helpers import only_event
+from tocsin_issuer.store import names
+from tocsin_schemas.claims import EXP_LEEWAY_S
+from tocsin_schemas.errors import RequestRejected
 from tocsin_schemas.events import SessionsRevoked
 
 
@@ -48,14 +51,40 @@ async def test_a_replay_ends_the_session(issuer: Issuer) -> None:
     assert event.reason == "refresh-reuse"
 
 
-async def test_a_hundred_at_once_give_at_most_one_pair(issuer: Issuer) -> None:
+async def test_a_hundred_at_once_give_one_pair_and_it_is_dead(issuer: Issuer) -> None:
+    """The winner is answered, though another one has ended the session before its token is made."""
     await issuer.alice()
     token = (await issuer.login())["refresh_token"]
     answers = await asyncio.gather(*(issuer.refresh(token) for _ in range(100)))
-    codes = sorted(answer.status_code for answer in answers)
-    assert codes[1:] == [400] * 99
-    assert codes[0] in (200, 400), "the replay may end the session before the winner's mint"
-    assert len(await events_in(issuer.outbox)) == 1
+    assert sorted(answer.status_code for answer in answers) == [200] + [400] * 99
+    event = await only_event(issuer.outbox, SessionsRevoked)
+    (won,) = (answer.json() for answer in answers if answer.status_code == 200)
+    claims = issuer.of_any_audience.verify(
+        won["access_token"]
+    ).claims  # by a verifier without rules
+    (rule,) = event.sessions
+    assert (rule.sid, claims["sid"]) == (won["session_id"], won["session_id"])
+    assert rule.until > claims["exp"] + EXP_LEEWAY_S
+    assert await issuer.redis.exists(names.DENIED + claims["jti"]) == 1
+    again = await issuer.refresh(won["refresh_token"])
+    assert (again.status_code, again.json()["error"]) == (400, "invalid_grant")
+
+
+async def test_only_who_came_first_is_answered_for_a_session_that_is_gone(issuer: Issuer) -> None:
+    """Neither somebody else's token, nor one of a session that was ended otherwise."""
+    sub = await issuer.alice()
+    reused, removed = await issuer.login(), await issuer.login()
+    for _ in range(2):
+        await issuer.refresh(reused["refresh_token"])
+    minted = await issuer.context.minter.mint(sub, "app", ["orders"], sid=reused["session_id"])
+    assert await issuer.redis.exists(names.DENIED + minted.jti) == 1
+    await issuer.context.revocations.revoke_sessions(
+        [removed["session_id"]], "logout", "user", bound_s=121
+    )
+    for owner, sid in (("u_other", reused["session_id"]), (sub, removed["session_id"])):
+        with pytest.raises(RequestRejected, match="no token can be issued") as caught:
+            await issuer.context.minter.mint(owner, "app", ["orders"], sid=sid)
+        assert caught.value.code == "session_gone"
 
 
 async def test_a_user_who_is_gone_cannot_refresh(issuer: Issuer) -> None:
@@ -105,6 +134,20 @@ async def test_a_client_may_ask_for_less_but_not_for_more(issuer: Issuer) -> Non
     assert (claims["scope"], claims["aud"]) == ("b", "billing")
     assert (await ask(issuer, auth, scope="a c", **grant)).json()["error"] == "invalid_scope"
     assert (await ask(issuer, auth, audience="x", **grant)).json()["error"] == "invalid_target"
+
+
+async def test_a_resource_is_an_audience(issuer: Issuer) -> None:
+    """RFC 8707 section 2: whoever names one gets no token for the others."""
+    uri = "https://billing.internal/"
+    auth = ("reports", await issuer.clients.create("reports", ["orders", uri]))
+    grant = {"grant_type": "client_credentials"}
+    for named in ({"resource": uri}, {"resource": uri, "audience": uri}):
+        answer = await ask(issuer, auth, **grant, **named)
+        claims = issuer.of_any_audience.verify(answer.json()["access_token"]).claims
+        assert claims["aud"] == uri
+    for named in ({"resource": "https://x.example/"}, {"resource": uri, "audience": "orders"}):
+        answer = await ask(issuer, auth, **grant, **named)
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_target")
 
 
 async def test_a_client_that_is_not_known(issuer: Issuer) -> None:
@@ -170,7 +213,7 @@ async def test_two_ways_to_authenticate_are_one_too_many(issuer: Issuer) -> None
 @pytest.mark.parametrize("kind", ["application/json", "multipart/form-data; boundary=x", ""])
 async def test_a_body_of_another_kind(issuer: Issuer, kind: str) -> None:
     answer = await issuer.public.post("/oauth/token", content=b"{}", headers={"Content-Type": kind})
-    assert (answer.status_code, answer.json()["code"]) == (415, "content_type")
+    assert (answer.status_code, answer.json()["code"]) == (400, "content_type")
 
 
 async def test_clients_that_fail_too_often_are_told_to_wait(

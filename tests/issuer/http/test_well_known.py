@@ -1,6 +1,10 @@
 """What anybody may read."""
 
-from tests.issuer.http.conftest import ISS, SIGNER, Issuer
+import pytest
+from redis.asyncio import Redis
+
+from tests.issuer.conftest import CountingHasher
+from tests.issuer.http.conftest import CONFIG, ISS, SIGNER, Issuer
 from tocsin_verifier_agent.verifier import Verifier
 
 
@@ -29,6 +33,31 @@ async def test_the_metadata(issuer: Issuer) -> None:
     assert members["token_endpoint"] == f"{ISS}/oauth/token"
     assert members["jwks_uri"] == f"{ISS}/.well-known/jwks.json"
     assert members["response_types_supported"] == []
+
+
+@pytest.mark.parametrize(
+    ("iss", "path"),
+    [
+        ("https://issuer.example/tenant", "/tenant"),
+        ("https://issuer.example/a/b/", "/a/b"),
+        ("https://issuer.example/", None),
+        ("urn:issuer:example", None),
+    ],
+)
+async def test_the_metadata_of_a_name_with_a_path(
+    redis: Redis, hasher: CountingHasher, iss: str, path: str | None
+) -> None:
+    """RFC 8414 section 3.1 puts the well-known part between host and path."""
+    issuer = Issuer(redis, hasher, CONFIG.model_copy(update={"iss": iss}))
+    where = "/.well-known/oauth-authorization-server"
+    plain = await issuer.public.get(where)
+    if path is not None:
+        answer = await issuer.public.get(where + path)
+        assert (answer.status_code, answer.json()) == (200, plain.json())
+        assert answer.json()["issuer"] == iss
+    for other in ("/other", "/urn:issuer:example", f"{path}/x"):
+        assert (await issuer.public.get(where + other)).status_code == 404
+    await issuer.aclose()
 
 
 async def test_health_and_readiness_on_both(issuer: Issuer) -> None:

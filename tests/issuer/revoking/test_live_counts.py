@@ -100,6 +100,22 @@ async def test_what_is_dead_does_not_count(
     assert await counts.of(Target("all")) == impact(0, 0, 0, "about")
 
 
+async def test_the_sessions_of_a_client_are_counted_until_they_end(
+    register: Register, sessions: SessionStore, cutoffs: Cutoffs, counts: LiveCounts
+) -> None:
+    for sub in ("alice", "bob"):
+        session = await sessions.create(sub, "web", ["orders"])
+        await mint(register, sub, "web", session.sid)
+    staying = await sessions.create("alice", "phone", ["orders"])
+    await mint(register, "alice", "phone", staying.sid)
+    assert await counts.of(Target("client", "web")) == impact(2, 1, 2, "about")
+    await cutoffs.client("web", "test", "admin")
+    assert await counts.of(Target("client", "web")) == impact(0, 0, 0, "about")
+    assert await counts.of(Target("session", session.sid)) == impact(0, 0, 0)
+    assert await counts.of(Target("subject", "alice")) == impact(1, 1, 1)
+    assert await counts.of(Target("all")) == impact(1, 1, 1, "about")
+
+
 async def test_a_subject_that_is_a_client(
     redis: Redis, register: Register, counts: LiveCounts
 ) -> None:

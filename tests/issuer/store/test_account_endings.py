@@ -51,6 +51,7 @@ def endings(redis: Redis, outbox: Outbox, passwords: Passwords) -> AccountEnding
     )
 
 
+KEYS = {"keys": [generate("ES256").public.jwk]}
 OF_USERS: list[tuple[str, Callable[[AccountEndings, str], Awaitable[object]]]] = [
     ("user-disabled", lambda endings, sub: endings.disable_user(sub)),
     ("password-changed", lambda endings, sub: endings.change_password(sub, "new")),
@@ -59,6 +60,7 @@ OF_USERS: list[tuple[str, Callable[[AccountEndings, str], Awaitable[object]]]] =
 OF_CLIENTS: list[tuple[str, Callable[[AccountEndings, str], Awaitable[object]]]] = [
     ("client-disabled", lambda endings, name: endings.disable_client(name)),
     ("client-secret-rotated", lambda endings, name: endings.rotate_client_secret(name)),
+    ("client-keys-replaced", lambda endings, name: endings.replace_client_keys(name, KEYS)),
 ]
 
 
@@ -102,6 +104,7 @@ async def test_a_client(
     redis: Redis,
     clients: ClientStore,
     register: Register,
+    sessions: SessionStore,
     outbox: Outbox,
     endings: AccountEndings,
     reason: str,
@@ -112,6 +115,7 @@ async def test_a_client(
     await redis.hset(names.CLIENT + "reports", "jwks", keys)
     assert await clients.find_with_keys("reports") is not None
     _, iat = await mint(register, "reports", "reports")
+    session = await sessions.create("alice", "reports", ["orders"])
     answer = await end(endings, "reports")
     event = await only_event(outbox, ClientRevokedBefore)
     assert (event.client_id, event.reason, event.initiator) == ("reports", reason, "admin")
@@ -121,9 +125,12 @@ async def test_a_client(
         assert await clients.find_with_keys("reports") is None
         assert await clients.authenticate("reports", answer[0]) is not None
         assert (await mint(register, "reports", "reports"))[1] >= event.before
-    else:
+    if reason == "client-disabled":
         with pytest.raises(RequestRejected):
             await mint(register, "reports", "reports")
+        await clients.set_disabled("reports", False)
+    with pytest.raises(RequestRejected, match="refresh token is not valid"):
+        await sessions.refresh(session.refresh_token, bound_s=BOUND_S, authenticated=True)
 
 
 async def test_nobody(endings: AccountEndings, outbox: Outbox) -> None:

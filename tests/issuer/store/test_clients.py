@@ -3,8 +3,11 @@
 import pytest
 from redis.asyncio import Redis
 
+from tests.support.keys import public_jwk, signer
 from tocsin_issuer.store import names
 from tocsin_issuer.store.clients import Client, ClientStore
+from tocsin_issuer.store.register import Register, Registration
+from tocsin_issuer.tls.certificate_name import CertificateName
 from tocsin_schemas.errors import RequestRejected
 
 
@@ -29,6 +32,35 @@ async def test_a_renewed_secret_replaces_the_old_one(clients: ClientStore) -> No
     new = await clients.renew_secret("reports")
     assert await clients.authenticate("reports", old) is None
     assert await clients.authenticate("reports", new) is not None
+
+
+async def test_whatever_is_shown_has_a_generation_of_its_own(
+    clients: ClientStore, register: Register
+) -> None:
+    """A token for what was read before it was replaced is refused, with one for what stands."""
+    secret = await clients.create("reports", ["orders"])
+    keys = {"keys": [public_jwk(signer("ES256", "reports"))]}
+    name = CertificateName("subject_dn", "CN=named")
+    await clients.create_with_certificate("named", ["orders"], name=name)
+    certified = await clients.find_with_certificate_name("named")
+    assert certified is not None
+    read = [await clients.authenticate("reports", secret), certified[0]]
+    for client_id in ("reports", "named"):
+        await clients.set_keys(client_id, keys)
+        signing = await clients.find_with_keys(client_id)
+        assert signing is not None
+        read.append(signing[0])
+        read.append(await clients.authenticate(client_id, await clients.renew_secret(client_id)))
+    outcomes = []
+    for client in read:
+        assert client is not None
+        wanted = Registration("jti", "s", client.client_id, None, 600, generation=client.generation)
+        try:
+            await register.mint(wanted)
+            outcomes.append("minted")
+        except RequestRejected as rejected:
+            outcomes.append(rejected.code)
+    assert outcomes == ["invalid_client"] * 3 + ["minted", "invalid_client", "minted"]
 
 
 async def test_a_disabled_client_is_unknown(clients: ClientStore) -> None:

@@ -163,6 +163,35 @@ async def test_a_subjects_sessions_end_and_nobody_elses(
     await sessions.refresh(anew.refresh_token, bound_s=BOUND_S)
 
 
+async def test_the_sessions_of_a_client_end_and_no_others(
+    redis: Redis, cutoffs: Cutoffs, sessions: SessionStore, register: Register
+) -> None:
+    """Those that were opened through it: for who asks, for who lists them, and for who ends them.
+    Those of other clients stay, though it acted in them.
+    """
+    through = [await sessions.create("alice", "app", ["orders"]) for _ in range(3)]
+    other = await sessions.create("alice", "web", ["orders"])
+    await cutoffs.client("app", "test", "admin")
+    for gone, client_id in zip(through, ("app", "app", "orders"), strict=True):
+        with pytest.raises(RequestRejected) as caught:
+            await mint(register, client_id=client_id, sid=gone.sid)  # by exchange, the last one
+        assert caught.value.code == "session_gone"
+    with pytest.raises(RequestRejected, match="not valid"):
+        await sessions.refresh(through[0].refresh_token, bound_s=BOUND_S)
+    with pytest.raises(RequestRejected) as caught:
+        await sessions.own.end("alice", through[1].sid, bound_s=BOUND_S)
+    assert caught.value.code == "session_unknown"
+    assert await sessions.own.end_others("alice", other.sid, bound_s=BOUND_S) is None
+    await mint(register, client_id="app", sid=other.sid)
+    await sessions.refresh(other.refresh_token, bound_s=BOUND_S)
+    anew = await sessions.create("alice", "app", ["orders"])
+    await mint(register, sid=anew.sid)
+    await sessions.refresh(anew.refresh_token, bound_s=BOUND_S)
+    listed = (await sessions.own.page("alice", limit=10)).sessions
+    assert {view.sid for view in listed} == {other.sid, anew.sid}
+    assert await redis.ttl(names.EPOCH_OF_CLIENT + "app") > ABSOLUTE_S
+
+
 async def test_all_sessions_end_without_a_scan(
     redis: Redis, cutoffs: Cutoffs, sessions: SessionStore, register: Register
 ) -> None:

@@ -10,6 +10,7 @@ from tocsin_issuer.store import names
 from tocsin_issuer.store.event_text import encode, new_event_id
 from tocsin_issuer.store.journal import Journal, JournalEntry
 from tocsin_issuer.store.outbox import Outbox, Waiting
+from tocsin_issuer.store.restoration import Restoration
 from tocsin_schemas.errors import LedgerRejected, RequestRejected
 from tocsin_schemas.events import KeyRevoked, RevokedToken, TokensRevoked
 
@@ -150,3 +151,18 @@ async def test_without_a_commit_nobody_says_yes(redis: Redis, outbox: Outbox) ->
     assert not await outbox.committed(entry_id, 0.3), (
         "gone proves nothing: Redis may have gone back"
     )
+
+
+async def test_the_revocation_of_a_key_is_remembered_with_its_event(
+    redis: Redis, outbox: Outbox
+) -> None:
+    """And again by who puts back what a Redis that went back has lost."""
+    key = KeyRevoked(id=new_event_id(), reason="test", initiator="admin", kid="k" * 43)
+    emission = await outbox.revoke_key(key)
+    (entry,) = await outbox.read(10)
+    assert (entry.id, entry.events) == (emission.entry_id, (key,))
+    assert outbox.wake.is_set()
+    assert await redis.sismember(names.REVOKED_KEYS, key.kid)
+    await redis.flushall()
+    await Restoration(redis).revoke(key)
+    assert await redis.sismember(names.REVOKED_KEYS, key.kid)

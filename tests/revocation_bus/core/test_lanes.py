@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 import threading
+from hashlib import sha256
+from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tocsin_revocation_bus.core import lanes as lanes_module
 from tocsin_revocation_bus.core.lanes import Lanes
 from tocsin_schemas import jti
 
@@ -60,6 +64,43 @@ def test_lanes_that_end_together_are_freed_bit_by_bit() -> None:
     for n in range(ended):  # as many new ones
         lanes.add(jti.place(jti.lane(12, n.to_bytes(9)), 1), 13 * HOUR)
     assert not waiting
+
+
+def test_digests_are_worked_out_ahead_in_bounded_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[int] = []
+
+    def counted(data: bytes) -> Any:
+        hashed.append(len(data))
+        return sha256(data)
+
+    monkeypatch.setattr(lanes_module, "sha256", counted)
+    monkeypatch.setattr(lanes_module, "_SEALED_AT_ONCE", 640)
+    names = [jti.lane(10, n.to_bytes(9)) for n in range(60)]
+    lanes, expected = Lanes(), Lanes()
+
+    def revoke(counter: int, of: list[bytes]) -> None:
+        for name in of:
+            lanes.add(jti.place(name, counter), 11 * HOUR)
+            expected.add(jti.place(name, counter), 11 * HOUR)
+
+    def steps() -> list[int]:
+        found: list[int] = []
+        while True:
+            hashed.clear()
+            lanes.seal_some()
+            if not hashed:
+                return found
+            found.append(len(hashed))
+
+    revoke(1, names)
+    assert max(steps()) <= 10
+    revoke(2, names[:3])
+    revoke(3, names[:1])
+    assert steps() == [3], "what has changed since, each once"
+    assert list(lanes.canonical()) == list(expected.canonical())
+    hashed.clear()
+    list(lanes.canonical())
+    assert hashed == [], "nothing is left for the tick to do"
 
 
 def test_no_reader_misses_a_revoked_token_while_its_lane_grows() -> None:

@@ -417,3 +417,49 @@ def test_a_status_page_does_not_spoil_the_digest_of_a_group(
     monkeypatch.setattr(packed_module, "sha256", sha256)
     assert calls > 1
     assert list(rules.canonical()) == list(expected.canonical())
+
+
+@pytest.mark.parametrize("value", [False, True], ids=["digests", "cutoffs"])
+def test_seals_are_worked_out_ahead_in_bounded_steps(
+    value: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed = 0
+
+    def counted(data: bytes) -> Any:
+        nonlocal hashed
+        hashed += 1
+        return sha256(data)
+
+    monkeypatch.setattr(packed_module, "sha256", counted)
+    monkeypatch.setattr(packed_module, "_SEALED_AT_ONCE", 400)
+    kind: Any = CutoffRules if value else DigestRules
+    rules, expected = kind(), kind()
+
+    def add(name: str, before: int, hour: int) -> None:
+        for one in (rules, expected):
+            digest = sha256(name.encode()).digest()[:16]
+            one.add(digest, *([before] if value else []), hour * HOUR)
+
+    def steps() -> list[int]:
+        nonlocal hashed
+        found: list[int] = []
+        while True:
+            hashed = 0
+            rules.seal_some()
+            if not hashed:
+                return found
+            found.append(hashed)
+
+    for number in range(rules_module.PLAIN + 2560):
+        add(str(number), 5, 10)
+    of_one_hour = steps()
+    assert sum(of_one_hour) == packed_module.GROUPS
+    assert max(of_one_hour) <= 40
+    for number in range(rules_module.PLAIN + 300):
+        add(str(number), 5, 11)
+    add("0", 9, 10)  # a cutoff in the plain part
+    assert sum(steps()) == packed_module.GROUPS + value
+    hashed = 0
+    found = list(rules.canonical())
+    assert hashed == 0, "nothing is left for the tick to do"
+    assert found == list(expected.canonical())

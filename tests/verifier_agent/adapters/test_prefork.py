@@ -6,6 +6,7 @@ One line in the service's file chooses.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import time
@@ -20,6 +21,7 @@ import pytest_asyncio
 from tests.support.stack import Stack
 from tests.verifier_agent.adapters.conftest import Tokens
 from tests.verifier_agent.adapters.processes import process, python, web_server
+from tests.verifier_agent.sidecar import running
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -35,6 +37,10 @@ COMMANDS = {
     "asgi, uvicorn": (
         "uvicorn", "--workers", "2", "--log-level", "error", "--port", "PORT",
         "examples.asgi_orders.service:app",
+    ),
+    "fastapi, uvicorn": (
+        "uvicorn", "--workers", "2", "--log-level", "error", "--port", "PORT",
+        "examples.orders.service:app",
     ),
 }  # fmt: skip
 
@@ -79,11 +85,18 @@ async def sidecar(shared: Stack) -> AsyncIterator[Path]:
     line = 'sidecar = "orders.sock"\n'
     file.write_text(line + (shared.folder / "orders.tocsin").read_text())
     command = python("tocsin_verifier_agent.sidecar", "--file", str(file))
-    async with process(command, shared) as running, asyncio.timeout(20):
+    async with process(command, shared) as child, asyncio.timeout(20):
         while not (shared.folder / "orders.sock").exists():
-            assert running.returncode is None, await running.communicate()
+            assert child.returncode is None, await child.communicate()
             await asyncio.sleep(0.05)
         yield file
+
+
+async def refused_by(sidecar: Path) -> int:
+    """How many tokens of ended sessions the sidecar has refused so far."""
+    answer = await asyncio.to_thread(running.ask, sidecar.with_name("orders.sock"), "/readyz")
+    count: int = json.loads(answer.body)["meters"]["rejected"].get("session_revoked", 0)
+    return count
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -93,6 +106,7 @@ async def test_every_worker_verifies_and_hears_of_a_logout(
 ) -> None:
     environment = {"TOCSIN_FILE": str(sidecar)} if by_sidecar else {}
     leaving, staying = await tokens.fresh(), await tokens.fresh()
+    refused_before = await refused_by(sidecar)
     arguments = COMMANDS[name]
 
     def command(port: int) -> list[str]:
@@ -111,3 +125,5 @@ async def test_every_worker_verifies_and_hears_of_a_logout(
                     assert time.monotonic() - acknowledged < WITHIN_S
                     await asyncio.sleep(0.01)
                 assert await ask(url, staying) == (200, worker)
+    refused = await refused_by(sidecar) - refused_before
+    assert refused >= len(workers) if by_sidecar else refused == 0, "who was asked?"

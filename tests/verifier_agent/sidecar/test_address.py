@@ -18,6 +18,8 @@ from tocsin_verifier_agent.sidecar.address import (
 )
 from tocsin_verifier_agent.sidecar.client import SidecarClient
 
+SOMEBODY = 54321  # a user id
+
 
 def test_loopback_alone_unless_it_is_meant() -> None:
     for text, host in (("127.0.0.1:1", "127.0.0.1"), ("[::1]:1", "::1"), ("localhost:1", None)):
@@ -80,7 +82,7 @@ def test_modes_that_let_everybody_in(tmp_path: Path) -> None:
         assert refused.value.code == "socket_mode"
 
 
-@pytest.mark.parametrize("mode", [0o777, 0o1777])
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o770, 0o2770])
 def test_a_folder_that_others_may_write_to(tmp_path: Path, mode: int) -> None:
     folder = tmp_path / "shared"
     folder.mkdir()
@@ -93,6 +95,35 @@ def test_a_folder_that_others_may_write_to(tmp_path: Path, mode: int) -> None:
             make()
         assert refused.value.code == "socket_folder"
     assert not (folder / "s").exists()
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+
+
+@needs_root
+def test_another_users_folder(tmp_path: Path) -> None:
+    """He could replace the sidecar's socket; and where he has made it himself, be the sidecar."""
+    his = tmp_path / "his" / "run"
+    his.mkdir(0o755, parents=True)
+    for folder in (his, his.parent):
+        os.chown(folder, SOMEBODY, SOMEBODY)
+    for make in (lambda: BoundSocket(UnixAddress(his / "s")), lambda: SidecarClient(his / "s")):
+        with pytest.raises(ConfigurationError) as refused:
+            make()
+        assert refused.value.code == "socket_folder"
+
+
+@needs_root
+def test_the_folder_that_root_gave_to_the_sidecars_user(tmp_path: Path) -> None:
+    given = tmp_path / "run"
+    given.mkdir(0o750)
+    os.chown(given, SOMEBODY, SOMEBODY)
+    with pytest.raises(ConfigurationError):
+        BoundSocket(UnixAddress(given / "s"))
+    SidecarClient(given / "s")
+    tmp_path.chmod(0o777)
+    with pytest.raises(ConfigurationError):
+        SidecarClient(given / "s")
 
 
 def test_what_stands_there_already(tmp_path: Path) -> None:

@@ -182,6 +182,44 @@ async def test_threads_and_their_loops(host: Host) -> None:
     assert len(set(seen)) == 4
 
 
+async def test_what_the_sidecar_says_of_itself(host: Host, client: SidecarClient) -> None:
+    """For a service's readiness page, as its own agent would describe itself."""
+    async with host.stack.agent() as agent:
+        own = agent.describe()
+    described = await asyncio.to_thread(client.describe)
+    assert described["state"] == "live"
+    assert described.keys() == own.keys()
+    await asyncio.to_thread(client.stop)
+
+
+NO_DESCRIPTIONS = [
+    b"",
+    b"[" * 60_000,
+    b"null",
+    b'"live"',
+    b"{}",
+    b'{"state": "live", "state": "live"}',
+    b'{"state": "live"}' + b" " * 70_000,
+]
+
+
+@pytest.mark.parametrize("body", NO_DESCRIPTIONS)
+async def test_answers_that_describe_nothing(tmp_path: Path, body: bytes) -> None:
+    async with Impostor(tmp_path / "s") as impostor:
+        client = SidecarClient(impostor.path)
+        for status in (200, 500):
+            impostor.answer = http_answer(status, body)
+            assert await client.run_in_loop() is False
+            assert await asyncio.to_thread(client.start) is False
+        impostor.answer = http_answer(500, b'{"state": "live"}')
+        assert await client.run_in_loop() is False
+        impostor.answer = http_answer(200, b'{"state": "live"}')
+        assert await client.run_in_loop() is True
+        assert await asyncio.to_thread(client.start) is True
+        await client.leave_loop()
+        client.stop()
+
+
 async def test_until_a_logout(host: Host, client: SidecarClient) -> None:
     token = await host.token()
     watching = asyncio.create_task(client.until_refused(token))
@@ -204,6 +242,7 @@ async def test_a_sidecar_that_comes_and_goes(host: Host, folder: Path) -> None:
     client = SidecarClient(path)
     assert await client.run_in_loop() is False
     assert await asyncio.to_thread(client.start) is False
+    assert client.describe() == {"state": "stale", "reason": "sidecar_unreachable"}
     for _ in range(2):
         async with running.sidecar(folder, "orders", "--socket", str(path)) as child:
             await client.authenticate(token)
@@ -251,7 +290,9 @@ class Impostor:
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             for _ in range(self.answers_per_connection):
-                await reader.readuntil(b"}")
+                head = await reader.readuntil(b"\r\n\r\n")
+                if head.startswith(b"POST"):
+                    await reader.readuntil(b"}")
                 await asyncio.sleep(self.pause)
                 writer.write(self.answer)
                 await writer.drain()
@@ -287,6 +328,8 @@ NOT_VERDICTS = [
     http_answer(200, json.dumps({"verified": ACCEPTED["verified"]}).encode()),
     http_answer(200, json.dumps({**ACCEPTED, "verified": {"payload": "e30="}}).encode()),
     http_answer(200, json.dumps({**ACCEPTED, "more": 1}).encode()),
+    http_answer(200, json.dumps({**ACCEPTED, "valid_for": 1e300}).encode()),
+    http_answer(200, json.dumps({**ACCEPTED, "valid_for": -1.0}).encode()),
     http_answer(200, b"[" * 60_000),
     http_answer(200, json.dumps(ACCEPTED).encode() + b" " * 70_000),
     http_answer(201, json.dumps(ACCEPTED).encode()),
@@ -327,6 +370,26 @@ async def test_a_connection_that_ends_under_a_question(tmp_path: Path) -> None:
         client.stop()
 
 
+async def test_a_folder_that_others_came_to_write_to(tmp_path: Path) -> None:
+    """Missing or closed when the service starts: who listens there in the end is another matter."""
+    folder = tmp_path / "run"
+    client = SidecarClient(folder / "s")
+    await unreachable(client, "t")
+    folder.mkdir(0o755)
+    async with Impostor(folder / "s") as impostor:
+        impostor.answer = http_answer(200, json.dumps(ACCEPTED).encode())
+        assert (await client.authenticate("t")).subject == "u"
+        folder.chmod(0o777)
+        for ask in (client.authenticate("t"), asyncio.to_thread(client.authenticate_blocking, "t")):
+            with pytest.raises(AgentStale) as stale:
+                await ask
+            assert stale.value.code == "socket_folder"
+        folder.chmod(0o755)
+        assert (await client.authenticate("t")).subject == "u"
+        await client.leave_loop()
+        await asyncio.to_thread(client.stop)
+
+
 async def test_an_answer_that_is_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was proven when the sidecar answered need not be any more when the answer is read."""
     async with Impostor(tmp_path / "s") as impostor:
@@ -341,7 +404,7 @@ async def test_an_answer_that_is_late(tmp_path: Path, monkeypatch: pytest.Monkey
         await client.leave_loop()
         client.stop()
 
-        monkeypatch.setattr("tocsin_verifier_agent.sidecar.client.TIMEOUT_S", 0.2)
+        monkeypatch.setattr("tocsin_verifier_agent.sidecar.connections.TIMEOUT_S", 0.2)
         client = SidecarClient(impostor.path)
         impostor.answer = http_answer(200, json.dumps(ACCEPTED).encode())
         await unreachable(client, "t")

@@ -49,6 +49,7 @@ async def test_a_good_token(host: Host, token: str, path: str, method: str) -> N
         headers.ISSUER: claims["iss"],
         headers.TOKEN_ID: claims["jti"],
         headers.UNPROVEN: "",
+        headers.WOULD_DENY: "",
     }
     assert not answer.body
     assert time.time() <= int(answer.headers["x-tocsin-valid-until"]) + 1 < time.time() + 5
@@ -204,6 +205,25 @@ async def test_a_revocation_reaches_it_within_a_second(host: Host) -> None:
     while (answer := await ask_with(host, token, "")).status == 200:
         assert time.monotonic() < done + 1.0
     assert (answer.status, b"revoked" in answer.body) == (401, False)
+
+
+async def test_what_observe_mode_would_have_denied(host: Host, folder: Path) -> None:
+    token = await host.token()
+    path = folder / "observing.tocsin"
+    path.touch(mode=0o600)
+    policy = '\n[policy]\nmode = "observe"\n'
+    path.write_text((folder / "orders.tocsin").read_text() + policy)
+    socket = folder / "run" / "observing.sock"
+    async with running.sidecar(folder, "observing", "--socket", str(socket)):
+        answer = await asyncio.to_thread(ask, socket, "/auth", [bearer(token)])
+        assert (answer.status, answer.headers["x-tocsin-would-deny"]) == (200, "")
+        assert (await host.stack.post("/v1/logout", token)).status_code == 200
+        deadline = time.monotonic() + 5
+        while answer.headers["x-tocsin-would-deny"] == "":
+            assert time.monotonic() < deadline
+            answer = await asyncio.to_thread(ask, socket, "/auth", [bearer(token)])
+        assert (answer.status, answer.headers["x-tocsin-would-deny"]) == (200, "session_revoked")
+        assert answer.headers["x-tocsin-unproven"] == ""
 
 
 async def test_the_socket_is_for_its_user_and_group(host: Host) -> None:

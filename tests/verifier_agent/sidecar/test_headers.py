@@ -72,6 +72,7 @@ def test_what_is_not_claimed_is_empty_and_there() -> None:
         "x-tocsin-permissions",
         "x-tocsin-token-id",
         "x-tocsin-unproven",
+        "x-tocsin-would-deny",
     }
     assert given["x-tocsin-issuer"] == "https://i.example"
 
@@ -79,6 +80,8 @@ def test_what_is_not_claimed_is_empty_and_there() -> None:
 def test_what_was_accepted_without_a_proof_says_so() -> None:
     one = Verified(b"{}", verified().token, 1.0, unproven="lease_lapsed")
     assert as_text(one)["x-tocsin-unproven"] == "lease_lapsed"
+    one = Verified(b"{}", verified().token, 1.0, would_deny="session_revoked")
+    assert as_text(one)["x-tocsin-would-deny"] == "session_revoked"
 
 
 @pytest.mark.parametrize(("aud", "good"), [("orders", True), (["a", "orders"], True), ("a", False)])

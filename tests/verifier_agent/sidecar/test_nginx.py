@@ -13,6 +13,7 @@ from tests.verifier_agent.sidecar import proxy_story
 from tests.verifier_agent.sidecar.conftest import Host
 from tests.verifier_agent.sidecar.running import Child, replaced, wait_for_port
 from tocsin_issuer.embedded.port import find_free
+from tocsin_verifier_agent.sidecar import headers
 
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 pytestmark = [
@@ -57,6 +58,14 @@ def user() -> str:
     import pwd
 
     return pwd.getpwuid(os.getuid()).pw_name
+
+
+async def test_the_configuration_names_every_header() -> None:
+    text = (PROXIES / "nginx.conf").read_text()
+    for name in headers.NAMES:
+        plain = name.lower().removeprefix("x-").replace("-", "_")
+        assert f"auth_request_set ${plain} $upstream_http_x_{plain};" in text
+        assert f"proxy_set_header {name} ${plain};" in text
 
 
 async def test_the_claims_reach_the_backend(host: Host, front: int) -> None:

@@ -176,9 +176,7 @@ class Presented:
         Nothing is raised: a stream that cannot be looked at must not go on.
         """
         try:
-            self._agent.authenticate_blocking(
-                self._token, self._max_staleness, self._on_stale, self._certificate
-            )
+            self._agent.verify(self._token, self._max_staleness, self._on_stale, self._certificate)
         except (TokenRejected, AgentStale) as refusal:
             return refusal
         except Exception as error:

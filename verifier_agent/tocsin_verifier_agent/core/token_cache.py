@@ -3,6 +3,7 @@
 Only good tokens get in, so bad ones cannot flood it. Both entries and bytes are bounded.
 """
 
+from collections import OrderedDict
 from contextlib import AbstractContextManager, nullcontext
 
 from msgspec import Struct
@@ -20,8 +21,9 @@ class CachedToken(Struct, gc=False):
     """``generation`` is that of the state in which the rules last let the token pass.
 
     ``kid`` is the header's; ``not_after`` is when the token's or its key's time is over, in seconds
-    of UTC; ``bound_to`` is the thumbprint of the one certificate that the token may come with. It
-    holds no cycles, so the garbage collector need not look at it.
+    of UTC; ``bound_to`` is the thumbprint of the one certificate that the token may come with;
+    ``size`` is what the cache takes it for, in bytes. It holds no cycles, so the garbage collector
+    need not look at it.
     """
 
     payload: bytes
@@ -32,6 +34,7 @@ class CachedToken(Struct, gc=False):
     generation: int
     not_after: int
     bound_to: str | None = None
+    size: int = 0
 
 
 class TokenCache:
@@ -47,7 +50,8 @@ class TokenCache:
         max_entries: int = 10_000,
         max_bytes: int = 32 * 2**20,
     ) -> None:
-        self._entries: dict[str, CachedToken] = {}
+        # A dict would look for its oldest entry past all that were taken from there before.
+        self._entries: OrderedDict[str, CachedToken] = OrderedDict()
         self._lock = nullcontext() if lock is None else lock
         self._bytes = 0
         self._max_entries = max_entries
@@ -60,6 +64,7 @@ class TokenCache:
     def put(self, token: str, entry: CachedToken) -> None:
         """Keep one, and make room. What is larger than the whole cache is not kept."""
         entries, size = self._entries, _size(token, entry)
+        entry.size = size
         if size > self._max_bytes:
             return
         with self._lock:
@@ -68,7 +73,7 @@ class TokenCache:
             entries[token] = entry
             self._bytes += size
             while self._bytes > self._max_bytes or len(entries) > self._max_entries:
-                self._discard(next(iter(entries)))
+                self._bytes -= entries.popitem(last=False)[1].size
 
     def discard(self, token: str) -> None:
         """Forget one."""
@@ -78,7 +83,7 @@ class TokenCache:
     def _discard(self, token: str) -> None:
         entry = self._entries.pop(token, None)
         if entry is not None:
-            self._bytes -= _size(token, entry)
+            self._bytes -= entry.size
 
 
 def _size(token: str, entry: CachedToken) -> int:

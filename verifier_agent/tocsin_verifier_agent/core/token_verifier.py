@@ -4,7 +4,7 @@ The lease's end is read *before* the rules and the clock *after* them: the state
 in between, so the answer is as good as the lease says it is.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from cryptography.exceptions import InvalidSignature
 from msgspec import UNSET
@@ -78,7 +78,9 @@ class TokenVerifier:
         until = self._authority.valid_until(max_staleness_ns, wall)
         if until is None:
             raise self._stale(wall)
-        seen = entry = self._cached(token) if type(token) is str else None
+        seen = entry = None
+        if type(token) is str and len(token) <= MAX_TOKEN_LENGTH:  # else even its hash costs
+            seen = entry = self._cached(token)
         if entry is None or entry.generation != self._rules.generation or wall >= entry.not_after:
             entry = self._look_closely(token, entry, until, wall)
         if entry.bound_to is not None:
@@ -181,7 +183,10 @@ class TokenVerifier:
             known = header is not None
             if header is None:
                 header = jws.parse_header(head)
-            key = self._signed_by(header, signed, signature)
+            candidates = self._authority.keys(header.kid)
+            if len(candidates) > 1:
+                candidates = _of_its_issuer(candidates, body)
+            key = _signed_by(candidates, header, signed, signature)
             payload = base64url.decode(body)
             profile: IssuerProfile | None = None
             if key.is_ours:
@@ -213,24 +218,42 @@ class TokenVerifier:
         bound_to = None if read.cnf is UNSET else read.cnf.x5t_s256
         return CachedToken(payload, read, facts, header.kid, key, generation, ends, bound_to)
 
-    def _signed_by(self, header: Header, signed: str, signature: str) -> TrustedKey:
-        """The key of that name that signed it; two issuers may have chosen one name.
 
-        Raises:
-            JwsRejected: ``kid``; ``alg`` or ``signature`` of the last key tried.
-        """
-        code = "kid"
-        for trusted in self._authority.keys(header.kid):
-            code = "signature"
-            if header.alg not in trusted.key.algs:
-                code = "alg"
-                continue
-            try:
-                trusted.key.verify(base64url.decode(signature), signed.encode("ascii"))
-            except (InvalidSignature, EncodingRejected, UnicodeEncodeError):
-                continue
-            return trusted
-        raise JwsRejected(code)
+def _of_its_issuer(candidates: Iterable[TrustedKey], body: str) -> tuple[TrustedKey, ...]:
+    """Of keys that many issuers gave one name, those of the issuer that the token names: else one
+    token could cost a signature for each of them.
+
+    Raises:
+        EncodingRejected: the payload is not one strict JSON object.
+        TokenRejected: ``iss``.
+    """
+    iss = strict_json.loads_object(base64url.decode(body), access_token.MAX_VALUES).get("iss")
+    found = tuple(key for key in candidates if type(iss) is str and iss in key.profiles)
+    if not found:
+        raise TokenRejected("iss")
+    return found
+
+
+def _signed_by(
+    candidates: Iterable[TrustedKey], header: Header, signed: str, signature: str
+) -> TrustedKey:
+    """The key that signed it.
+
+    Raises:
+        JwsRejected: ``kid``; ``alg`` or ``signature`` of the last key tried.
+    """
+    code = "kid"
+    for trusted in candidates:
+        code = "signature"
+        if header.alg not in trusted.key.algs:
+            code = "alg"
+            continue
+        try:
+            trusted.key.verify(base64url.decode(signature), signed.encode("ascii"))
+        except (InvalidSignature, EncodingRejected, UnicodeEncodeError):
+            continue
+        return trusted
+    raise JwsRejected(code)
 
 
 def _foreign_claims(

@@ -1,7 +1,8 @@
 """Where the sidecar listens: a Unix socket, or TCP on loopback.
 
 Whoever may write to a socket's folder can put a socket of his own there, and would be believed. So
-nobody else may write to it: not in `/tmp` either, where the sticky bit comes too late.
+nobody else may write to it: no group, and not in `/tmp` either, where the sticky bit comes too
+late. Those who may connect need no more than to enter it.
 """
 
 from __future__ import annotations
@@ -71,18 +72,45 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def check_folder(path: Path) -> None:
-    """Refuse a socket where others could put another in its place.
+def check_own_folder(path: Path) -> None:
+    """Refuse to listen where others could put another socket in this one's place.
 
     Raises:
         ConfigurationError: ``socket_folder``.
     """
     try:
-        mode = path.parent.stat().st_mode
+        owner = _sole_writer(path.parent)
     except OSError:
         raise ConfigurationError("socket_folder", f"{path.parent}: no such folder") from None
-    if mode & stat.S_IWOTH:
-        raise ConfigurationError("socket_folder", f"{path.parent}: others may write to it")
+    if owner not in (0, os.geteuid()):
+        raise _belongs_to_another(path.parent)
+
+
+def check_folder(path: Path) -> None:
+    """Refuse to ask where others could have put a socket of theirs.
+
+    The sidecar may have a user of its own, whose folder it is, where root alone can have made it so
+    (as in `/run`).
+
+    Raises:
+        ConfigurationError: ``socket_folder``.
+        OSError: there is no such folder.
+    """
+    folder = path.parent
+    if _sole_writer(folder) not in (0, os.geteuid()) and _sole_writer(folder.resolve().parent) != 0:
+        raise _belongs_to_another(folder)
+
+
+def _sole_writer(folder: Path) -> int:
+    """The user who owns a folder that nobody else may write to, root aside."""
+    found = folder.stat()
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise ConfigurationError("socket_folder", f"{folder}: others may write to it")
+    return found.st_uid
+
+
+def _belongs_to_another(folder: Path) -> ConfigurationError:
+    return ConfigurationError("socket_folder", f"{folder}: it belongs to another user")
 
 
 class BoundSocket:
@@ -124,7 +152,7 @@ def _listen_unix(address: UnixAddress) -> socket.socket:
         raise ConfigurationError("socket_path", f"{path}: longer than {_MAX_PATH_BYTES} bytes")
     if not path.parent.exists() and path.parent.parent.is_dir():
         path.parent.mkdir(mode=0o750)
-    check_folder(path)
+    check_own_folder(path)
     _remove_left_over(path)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     mask = os.umask(0o177)  # from the first moment nobody else may connect

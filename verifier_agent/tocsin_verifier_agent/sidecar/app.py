@@ -91,10 +91,12 @@ class SidecarApp:
 
     async def _verify(self, scope: Scope, receive: Receive, send: Send) -> None:
         asked = await _question(scope, receive)
+        presented = (asked.token, asked.max_staleness, asked.on_stale, asked.certificate)
         try:
-            verified = await self._agent.authenticate(
-                asked.token, asked.max_staleness, asked.on_stale, asked.certificate
-            )
+            if asked.may_ask:
+                verified = await self._agent.authenticate(*presented)
+            else:
+                verified = self._agent.verify(*presented)
         except TokenRejected as rejected:
             await answer_json(send, 401, Refused(rejected.code))
         except AgentStale as stale:

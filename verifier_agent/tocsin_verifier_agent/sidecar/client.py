@@ -7,14 +7,11 @@ them. Nothing is kept here; each verdict is the sidecar's, of this moment.
 from __future__ import annotations
 
 import asyncio
-import os
-import threading
-import weakref
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-import httpx
 from msgspec import DecodeError
 
 from tocsin_revocation_bus.clocks import lease_clock
@@ -26,19 +23,10 @@ from tocsin_verifier_agent.core.leniency import OnStale
 from tocsin_verifier_agent.core.verified import Verified
 from tocsin_verifier_agent.sidecar import question
 from tocsin_verifier_agent.sidecar.address import check_folder
+from tocsin_verifier_agent.sidecar.connections import UNREACHABLE, Answer, Connections
 from tocsin_verifier_agent.sidecar.question import Question
 
-TIMEOUT_S: Final = 3.0
 LOOK_AGAIN_S: Final = 1.0
-MAX_CONNECTIONS: Final = 100
-UNREACHABLE: Final = "sidecar_unreachable"
-_BASE: Final = "http://sidecar"
-_LIMITS: Final = httpx.Limits(
-    max_connections=MAX_CONNECTIONS, max_keepalive_connections=20, keepalive_expiry=30.0
-)
-_JSON: Final = {"content-type": "application/json"}
-# A connection that the sidecar has closed meanwhile; a question may be asked twice.
-_CLOSED: Final = (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
 
 
 class SidecarClient:
@@ -46,7 +34,8 @@ class SidecarClient:
 
     It may be made before a fork: connections belong to one process and one event loop, and are
     opened when they are first needed. A sidecar that is away, slow, or answers nonsense is
-    :class:`AgentStale` ``sidecar_unreachable``; nothing is accepted then.
+    :class:`AgentStale` ``sidecar_unreachable``, and ``socket_folder`` where others have come to be
+    able to put a socket of theirs in its place; nothing is accepted then.
 
     Args:
         path: the sidecar's socket.
@@ -62,13 +51,9 @@ class SidecarClient:
     ) -> None:
         self._path = Path(path)
         self._audiences = None if audiences is None else dict(audiences)
-        if self._path.parent.exists():
+        with suppress(OSError):  # the sidecar may make it yet; each question looks again
             check_folder(self._path)
-        self._lock = threading.Lock()
-        self._pid = -1
-        self._blocking: httpx.Client | None = None
-        self._of_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient]
-        self._of_loop = weakref.WeakKeyDictionary()
+        self._connections = Connections(self._path)
 
     async def authenticate(
         self,
@@ -83,14 +68,7 @@ class SidecarClient:
             TokenRejected: it must not be accepted (401).
             AgentStale: nobody can say (503).
         """
-        asked = _question(token, max_staleness, on_stale, certificate)
-        began = lease_clock()
-        try:
-            async with asyncio.timeout(TIMEOUT_S):
-                status, body = await self._ask(asked)
-        except (httpx.HTTPError, TimeoutError, OSError):
-            raise AgentStale(UNREACHABLE) from None
-        return self._verdict(status, body, began)
+        return await self._look(_question(token, max_staleness, on_stale, certificate))
 
     def authenticate_blocking(
         self,
@@ -100,13 +78,18 @@ class SidecarClient:
         certificate: PeerCertificate = None,
     ) -> Verified:
         """As :meth:`authenticate`, for threads that run no event loop."""
-        asked = _question(token, max_staleness, on_stale, certificate)
-        began = lease_clock()
-        try:
-            status, body = self._ask_blocking(asked, began + int(TIMEOUT_S * 1e9))
-        except (httpx.HTTPError, TimeoutError, OSError):
-            raise AgentStale(UNREACHABLE) from None
-        return self._verdict(status, body, began)
+        return self._look_blocking(_question(token, max_staleness, on_stale, certificate))
+
+    def verify(
+        self,
+        token: str,
+        max_staleness: float | None = None,
+        on_stale: OnStale | None = None,
+        certificate: PeerCertificate = None,
+    ) -> Verified:
+        """As :meth:`authenticate_blocking`, but the sidecar does not ask the issuer."""
+        asked = _question(token, max_staleness, on_stale, certificate, may_ask=False)
+        return self._look_blocking(asked)
 
     async def until_refused(
         self,
@@ -115,113 +98,68 @@ class SidecarClient:
         on_stale: OnStale | None = None,
         certificate: PeerCertificate = None,
     ) -> TokenRejected | AgentStale:
-        """Ask again every second, until it is refused or nobody can say; return why."""
+        """Ask again every second, until it is refused or nobody can say; return why. The sidecar
+        does not ask the issuer.
+        """
         while True:
             try:
-                await self.authenticate(token, max_staleness, on_stale, certificate)
+                await self._look(
+                    _question(token, max_staleness, on_stale, certificate, may_ask=False)
+                )
             except (TokenRejected, AgentStale) as refusal:
                 return refusal
             await asyncio.sleep(LOOK_AGAIN_S)
+
+    def describe(self) -> dict[str, object]:
+        """What the sidecar's agent says of itself; a round trip, for code without an event loop."""
+        try:
+            return _described(self._connections.ask_blocking(question.READY_PATH))
+        except AgentStale as stale:
+            return {"state": "stale", "reason": stale.code}
 
     # --- life -----------------------------------------------------------------------------------
 
     async def run_in_loop(self) -> bool:
         """Whether the sidecar answers and is live; it may come later as well."""
         try:
-            async with asyncio.timeout(TIMEOUT_S):
-                answer = await self._client_of_this_loop().get(question.READY_PATH)
-        except (httpx.HTTPError, TimeoutError, OSError):
+            described = _described(await self._connections.ask(question.READY_PATH))
+        except AgentStale:
             return False
-        return _is_live(answer)
+        return described["state"] == "live"
 
     async def leave_loop(self) -> None:
         """Close the connections of the running event loop."""
-        with self._lock:
-            client = self._of_loop.pop(asyncio.get_running_loop(), None)
-        if client is not None and self._pid == os.getpid():
-            await client.aclose()
+        await self._connections.close_of_this_loop()
 
     def start(self) -> bool:
         """As :meth:`run_in_loop`, for code without an event loop."""
-        try:
-            answer = self._blocking_client().get(question.READY_PATH)
-        except (httpx.HTTPError, OSError):
-            return False
-        return _is_live(answer)
+        return self.describe()["state"] == "live"
 
     def stop(self) -> None:
         """Close the connections of code without an event loop."""
-        with self._lock:
-            client, self._blocking = self._blocking, None
-        if client is not None and self._pid == os.getpid():
-            client.close()
-
-    # --- connections ----------------------------------------------------------------------------
-
-    def _forget_the_parents(self) -> None:
-        """After a fork. Two processes on one connection would read each other's verdicts."""
-        if self._pid != os.getpid():
-            self._pid = os.getpid()
-            self._blocking = None
-            self._of_loop = weakref.WeakKeyDictionary()
-
-    def _client_of_this_loop(self) -> httpx.AsyncClient:
-        loop = asyncio.get_running_loop()
-        with self._lock:
-            self._forget_the_parents()
-            client = self._of_loop.get(loop)
-            if client is None:
-                client = self._of_loop[loop] = httpx.AsyncClient(
-                    base_url=_BASE,
-                    transport=httpx.AsyncHTTPTransport(
-                        verify=False, uds=str(self._path), limits=_LIMITS
-                    ),
-                    timeout=TIMEOUT_S,
-                    trust_env=False,
-                )
-        return client
-
-    def _blocking_client(self) -> httpx.Client:
-        with self._lock:
-            self._forget_the_parents()
-            if self._blocking is None:
-                self._blocking = httpx.Client(
-                    base_url=_BASE,
-                    transport=httpx.HTTPTransport(
-                        verify=False, uds=str(self._path), limits=_LIMITS
-                    ),
-                    timeout=TIMEOUT_S,
-                    trust_env=False,
-                )
-            return self._blocking
-
-    async def _ask(self, asked: bytes) -> tuple[int, bytes]:
-        client = self._client_of_this_loop()
-        try:
-            return await _post(client, asked)
-        except _CLOSED:
-            return await _post(client, asked)
-
-    def _ask_blocking(self, asked: bytes, deadline: int) -> tuple[int, bytes]:
-        client = self._blocking_client()
-        try:
-            return _post_blocking(client, asked, deadline)
-        except _CLOSED:
-            return _post_blocking(client, asked, deadline)
+        self._connections.close_blocking()
 
     # --- verdicts -------------------------------------------------------------------------------
 
-    def _verdict(self, status: int, body: bytes, began: int) -> Verified:
+    async def _look(self, asked: bytes) -> Verified:
+        began = lease_clock()
+        return self._verdict(await self._connections.ask(question.VERIFY_PATH, asked), began)
+
+    def _look_blocking(self, asked: bytes) -> Verified:
+        began = lease_clock()
+        return self._verdict(self._connections.ask_blocking(question.VERIFY_PATH, asked), began)
+
+    def _verdict(self, answer: Answer, began: int) -> Verified:
         """``began`` is on the lease's clock and before the sidecar looked; so its proof, which is
         good for ``valid_for`` from then on, is surely good that long after ``began``.
         """
         try:
-            if status == 200:
-                accepted = question.decode_accepted(body)
+            if answer.status == 200:
+                accepted = question.decode_accepted(answer.body)
                 return self._accepted(accepted, began)
-            if status in (401, 503):
-                refused = question.decode_refused(body)
-                if status == 401:
+            if answer.status in (401, 503):
+                refused = question.decode_refused(answer.body)
+                if answer.status == 401:
                     raise TokenRejected(refused.code)
                 raise AgentStale(refused.code, refused.retry_after)
         except (DecodeError, RecursionError):
@@ -247,6 +185,8 @@ def _question(
     max_staleness: float | None,
     on_stale: OnStale | None,
     certificate: PeerCertificate,
+    *,
+    may_ask: bool = True,
 ) -> bytes:
     """A text that is no Unicode cannot be asked about; no token has such characters either.
 
@@ -264,6 +204,7 @@ def _question(
                 certificate=thumbprint(certificate)
                 if isinstance(certificate, bytes)
                 else certificate,
+                may_ask=may_ask,
             )
         )
     except UnicodeEncodeError:
@@ -277,30 +218,15 @@ def _at_least_0(max_staleness: float | None) -> float | None:
     return None if max_staleness is None else max(0.0, max_staleness)
 
 
-async def _post(client: httpx.AsyncClient, asked: bytes) -> tuple[int, bytes]:
-    async with client.stream("POST", question.VERIFY_PATH, content=asked, headers=_JSON) as answer:
-        body = b""
-        async for chunk in answer.aiter_raw():
-            body += chunk
-            if len(body) > question.MAX_ANSWER_BYTES:
-                raise AgentStale(UNREACHABLE)
-    return answer.status_code, body
-
-
-def _post_blocking(client: httpx.Client, asked: bytes, deadline: int) -> tuple[int, bytes]:
-    """The library's time-outs are for each read; the deadline is for all of them."""
-    with client.stream("POST", question.VERIFY_PATH, content=asked, headers=_JSON) as answer:
-        body = b""
-        for chunk in answer.iter_raw():
-            body += chunk
-            if len(body) > question.MAX_ANSWER_BYTES or lease_clock() > deadline:
-                raise AgentStale(UNREACHABLE)
-    return answer.status_code, body
-
-
-def _is_live(answer: httpx.Response) -> bool:
+def _described(answer: Answer) -> dict[str, object]:
+    """
+    Raises:
+        AgentStale: ``sidecar_unreachable``: it is no description.
+    """
     try:
-        described = strict_json.loads_object(answer.content)
+        described = strict_json.loads_object(answer.body)
     except EncodingRejected:
-        return False
-    return answer.status_code == 200 and described.get("state") == "live"
+        described = {}
+    if answer.status != 200 or "state" not in described:
+        raise AgentStale(UNREACHABLE)
+    return described

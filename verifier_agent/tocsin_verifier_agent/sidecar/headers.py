@@ -22,6 +22,7 @@ ISSUER: Final = "X-Tocsin-Issuer"
 TOKEN_ID: Final = "X-Tocsin-Token-Id"  # noqa: S105 (no password)
 VALID_UNTIL: Final = "X-Tocsin-Valid-Until"
 UNPROVEN: Final = "X-Tocsin-Unproven"
+WOULD_DENY: Final = "X-Tocsin-Would-Deny"
 
 NAMES: Final = (
     SUBJECT,
@@ -32,6 +33,7 @@ NAMES: Final = (
     TOKEN_ID,
     VALID_UNTIL,
     UNPROVEN,
+    WOULD_DENY,
 )
 _RAW: Final = tuple(name.lower().encode() for name in NAMES)
 _LITERAL: Final = "!#$&+-.^_`|~:/@"
@@ -49,6 +51,7 @@ def of(verified: Verified) -> Iterator[tuple[bytes, bytes]]:
         encode(token.jti) if type(token.jti) is str else "",
         str(int(verified.valid_until)),
         encode(verified.unproven),
+        encode(verified.would_deny),
     )
     return zip(_RAW, (value.encode("ascii") for value in values), strict=True)
 

@@ -15,12 +15,16 @@ MAX_ANSWER_BYTES: Final = 64 * 1024
 
 
 class Question(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """As the arguments of :meth:`Authenticator.authenticate`; the certificate by its thumbprint."""
+    """As the arguments of :meth:`Authenticator.authenticate`; the certificate by its thumbprint.
+
+    Without ``may_ask`` the issuer is not asked, as in :meth:`Authenticator.verify`.
+    """
 
     token: str
     max_staleness: Annotated[float, Meta(ge=0, le=1_000_000)] | None = None
     on_stale: OnStale | None = None
     certificate: Thumbprint | None = None
+    may_ask: bool = True
 
     def __repr__(self) -> str:
         return "Question()"
@@ -32,7 +36,7 @@ class Accepted(Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     verified: Verified
-    valid_for: float
+    valid_for: Annotated[float, Meta(ge=0, le=2**31)]
 
 
 class Refused(Struct, frozen=True, forbid_unknown_fields=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -78,13 +79,12 @@ def run(
         ConfigurationError: the file, or where to listen, is wrong.
     """
     where = agent_file.path_from_environment() if file is None else file
-    address: Address
-    if listen is not None:
-        address = parse_listen(listen, anywhere=anywhere)
-    else:
-        chosen = where.parent / (agent_file.read(where).sidecar or SOCKET_NAME)
+    address: Address | None = None if listen is None else parse_listen(listen, anywhere=anywhere)
+    parsed = agent_file.read(where)
+    if address is None:
+        chosen = where.parent / (parsed.sidecar or SOCKET_NAME)
         address = UnixAddress(chosen if socket is None else socket, socket_mode)
-    agent = VerifierAgent.from_file(where)
+    agent = VerifierAgent.from_parsed(parsed, where.parent)
     bound = BoundSocket(address)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -104,6 +104,7 @@ async def _run(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
     async with agent:
+        gc.freeze()  # what stays would be walked again and again, for milliseconds each time
         say(f"ready: {bound.address} ({agent.status().state.value})")
         await serve(agent, bound, stopped, proxy)
 

@@ -1,4 +1,8 @@
--- Adds events that come with no other change of state. KEYS: outbox. ARGV: their text.
+-- Adds events. KEYS: outbox, and the set of revoked keys where they revoke one of ours. ARGV: their
+--   text, the kid.
 -- Returns the entry id.
 expect('stream', KEYS[1])
-return emit(KEYS[1], ARGV[1])
+if KEYS[2] then expect('set', KEYS[2]) end
+local entry = emit(KEYS[1], ARGV[1])
+if KEYS[2] then redis.call('SADD', KEYS[2], ARGV[2]) end
+return entry

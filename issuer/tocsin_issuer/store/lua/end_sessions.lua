@@ -2,7 +2,7 @@
 -- KEYS: outbox, mark of this call, index, epoch of all, epoch of the subject.
 -- ARGV: the event up to the first session, seconds that its rules live, exp leeway, prefix of the
 --   projection, prefix of sessions, prefix of their tokens, the subject, 'one' or 'others', the sid,
---   how many at most, seconds that the mark stays.
+--   how many at most, seconds that the mark stays, prefix of a client's epoch.
 -- Returns {entry id, how many}; the entry id is '' where there was none to end.
 expect('stream', KEYS[1])
 expect('string', KEYS[2], KEYS[4], KEYS[5])
@@ -27,8 +27,10 @@ for _, session in ipairs(candidates) do
     local tokens = tokens_prefix .. name
     expect('hash', session)
     expect('zset', tokens)
-    local fields = redis.call('HMGET', session, 'sub', 'epoch_of_all', 'epoch_of_subject')
-    if fields[1] == sub and not outdated(of_all, of_subject, fields[2], fields[3]) then
+    local fields = redis.call('HMGET', session, 'sub', 'client_id',
+      'epoch_of_all', 'epoch_of_subject', 'epoch_of_client')
+    local of_client = redis.call('GET', ARGV[12] .. (fields[2] or ''))
+    if fields[1] == sub and not outdated({of_all, of_subject, of_client}, {unpack(fields, 3)}) then
       table.insert(names, name)
       table.insert(texts, '{"sid":"' .. name .. '","until":' .. ends .. '}')
     end

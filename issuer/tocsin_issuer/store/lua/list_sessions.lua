@@ -1,7 +1,8 @@
 -- A page of a subject's sessions, newest first, and what is dead leaves the index.
 -- KEYS: index, epoch of all, epoch of the subject.
--- ARGV: most sessions on the page, most places of the index to look at, and where to go on: the
---   score and the member that were last on the page before ('+inf' and '' for the first page).
+-- ARGV: most sessions on the page, most places of the index to look at, where to go on: the score
+--   and the member that were last on the page before ('+inf' and '' for the first page), and the
+--   prefix of a client's epoch.
 -- Returns {score, member, …}: where the next page goes on ('' and '' for nowhere), then for each
 --   session its key, created, seen, device, address.
 expect('zset', KEYS[1])
@@ -22,8 +23,9 @@ for i = 1, #places, 2 do
     end
     left = left - 1
     local fields = redis.call('HMGET', session, 'created', 'seen', 'device', 'address',
-      'epoch_of_all', 'epoch_of_subject')
-    if not fields[1] or outdated(of_all, of_subject, fields[5], fields[6]) then
+      'client_id', 'epoch_of_all', 'epoch_of_subject', 'epoch_of_client')
+    local of_client = redis.call('GET', ARGV[5] .. (fields[5] or ''))
+    if not fields[1] or outdated({of_all, of_subject, of_client}, {unpack(fields, 6)}) then
       redis.call('ZREM', KEYS[1], session)
     else
       found = found + 1

@@ -47,11 +47,14 @@ local function end_session(session, tokens, denied, leeway)
   forget_session(session)
 end
 
--- Whether a session began before everything, or all of its subject's, was ended. An epoch that
--- Redis has forgotten is older than any session may become.
-local function outdated(epoch_of_all, epoch_of_subject, all, of_subject)
-  return (epoch_of_all and epoch_of_all ~= all)
-    or (epoch_of_subject and epoch_of_subject ~= of_subject)
+-- Whether a session began before everything, or all of its subject's or its client's, was ended: by
+-- the three epochs that stand now, and those that it was opened in. An epoch that Redis has
+-- forgotten is older than any session may become.
+local function outdated(standing, opened_in)
+  for i = 1, 3 do
+    if standing[i] and standing[i] ~= opened_in[i] then return true end
+  end
+  return false
 end
 
 -- Rejects every token of a scope that was issued so far, and none that is issued from now on: the

@@ -1,27 +1,29 @@
 -- Exchanges a refresh token for the next one of its family: once, and once more where the answer
 -- was lost.
--- KEYS: outbox, session, tokens of the session, epoch of all, how many refreshes there have been.
+-- KEYS: outbox, session, tokens of the session, epoch of all, whose the session was if it is ended
+--   here for a reuse, how many refreshes there have been.
 -- ARGV: generation, digest of the family's part, digest of the secret, digest of the next secret,
 --   client or '', seconds it may be idle, prefix of a subject's epoch, seconds that a rule against a
 --   session lives, exp leeway, prefix of the projection, this session in an event up to its number,
 --   digest of the device or '', milliseconds of grace; the events of a reuse, of a generation ahead
 --   and of another device, each up to the session; prefix of the registered clients, or '' where the
---   client has authenticated.
+--   client has authenticated; prefix of a client's epoch.
 -- Returns {'ok', sub, client, audiences, when the session ends if it is not used}, {'unknown'},
 --   {'other_client'}, {'unauthenticated'}, or {'reused', 'ahead' or 'other_device', entry id}.
 expect('stream', KEYS[1])
 expect('hash', KEYS[2])
 expect('zset', KEYS[3])
-expect('string', KEYS[4], KEYS[5])
+expect('string', KEYS[4], KEYS[5], KEYS[6])
 
 local fields = redis.call('HMGET', KEYS[2], 'sub', 'client_id', 'audiences', 'ends', 'generation',
-  'family', 'secret', 'epoch_of_all', 'epoch_of_subject', 'device_digest', 'before', 'replaced_ms')
+  'family', 'secret', 'device_digest', 'before', 'replaced_ms',
+  'epoch_of_all', 'epoch_of_subject', 'epoch_of_client')
 local sub, client, audiences, ends, stored, family, secret = unpack(fields, 1, 7)
-local device, before, replaced_ms = fields[10] or '', fields[11], tonumber(fields[12] or 0)
+local device, before, replaced_ms = fields[8] or '', fields[9], tonumber(fields[10] or 0)
 
 -- Without the family's part nobody can end a session by its sid alone, which stands in each token.
 if not sub or family ~= ARGV[2] then return {'unknown'} end
-if outdated(redis.call('GET', KEYS[4]), redis.call('GET', ARGV[7] .. sub), fields[8], fields[9]) then
+if outdated(redis.call('MGET', KEYS[4], ARGV[7] .. sub, ARGV[18] .. client), {unpack(fields, 11)}) then
   forget_session(KEYS[2])
   return {'unknown'}
 end
@@ -45,7 +47,7 @@ local function accept()
 end
 
 local function replace(...)
-  redis.call('INCR', KEYS[5])
+  redis.call('INCR', KEYS[6])
   redis.call('HSET', KEYS[2], 'secret', ARGV[4], 'seen', int(time), ...)
   redis.call('EXPIREAT', KEYS[2], int(math.min(time + tonumber(ARGV[6]), tonumber(ends))))
   return accept()
@@ -70,4 +72,6 @@ if device ~= '' and generation + 1 == stored and before == ARGV[3]
 end
 
 if generation > stored then return end_family('ahead', ARGV[15]) end
-return end_family('reused', ARGV[14])
+local answer = end_family('reused', ARGV[14])
+redis.call('SET', KEYS[5], sub, 'EX', 60) -- who came first may still wait for an answer
+return answer

@@ -71,6 +71,21 @@ for (const [name, [id, method]] of Object.entries(ways)) {
 }
 await client.tokenRevocation(inside(...ways.client_secret_basic), 'a token of nobody')
 
+// The public client gives back what is its own, and nothing else.
+const appInside = inside('first-party', client.None())
+const theirs = await client.genericGrantRequest(
+  inside(...ways.client_secret_basic), 'urn:ietf:params:oauth:grant-type:token-exchange', {
+    subject_token: refreshed.access_token,
+    subject_token_type: 'urn:ietf:params:oauth:token-type:access_token',
+    audience: 'inventory',
+  })
+const notItsOwn = await refusal(() => client.tokenRevocation(appInside, theirs.access_token))
+await client.tokenRevocation(appInside, refreshed.refresh_token)
+told.public = {
+  not_its_own: notItsOwn,
+  after: await refusal(() => client.refreshTokenGrant(app, refreshed.refresh_token)),
+}
+
 const wrong = inside('orders-service', client.ClientSecretBasic('not the secret'))
 told.refused = {
   reuse: await refusal(() => client.refreshTokenGrant(app, given.refresh_token)),
