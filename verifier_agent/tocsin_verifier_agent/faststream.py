@@ -73,7 +73,7 @@ class TocsinMiddleware:
         self.on_stale: dict[str, OnStale] = {**(on_stale or {})}
 
     def start(self) -> bool:
-        """Start the agent on a thread of its own; return whether it is live."""
+        """Start the agent on a thread of its own, once; return whether it was live within 5 s."""
         return self.agent.start()
 
     def __call__(self, msg: Any, /, *, context: "ContextRepo") -> "_OneDelivery":

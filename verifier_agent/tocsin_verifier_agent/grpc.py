@@ -85,7 +85,7 @@ class _Gatekeeper:
         self._agent = AfterFork(agent, start=start_agent)
 
     def start(self) -> bool:
-        """Start the agent on a thread of its own; return whether it is live."""
+        """Start the agent on a thread of its own, once; return whether it was live within 5 s."""
         return self._agent.start()
 
     def _token(self, details: grpc.HandlerCallDetails) -> str | None:

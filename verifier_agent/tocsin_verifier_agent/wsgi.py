@@ -65,7 +65,7 @@ class TocsinMiddleware:
         self._on_stale: dict[str, OnStale] = {**(on_stale or {})}
 
     def start(self) -> bool:
-        """Start this process's agent now; return whether it is live.
+        """Start this process's agent now, once; return whether it was live within 5 s.
 
         For a server's hook (gunicorn's ``post_worker_init``), so that no request has to wait.
         """
