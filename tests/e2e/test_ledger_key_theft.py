@@ -14,7 +14,8 @@ from tests.e2e.ceremonies import hold_one
 from tests.e2e.conftest import LEASE_S, Stack
 from tests.support.rejected import rejected
 from tocsin_issuer.data_dir import DataDir
-from tocsin_issuer.keys.key_store import KeyStore, key_encryption_key
+from tocsin_issuer.keys import kek
+from tocsin_issuer.keys.key_store import KeyStore
 from tocsin_issuer.keys.signer import PrivateKeySigner
 from tocsin_revocation_bus.clocks import lease_clock
 from tocsin_revocation_bus.core.chain import Head
@@ -83,7 +84,7 @@ def ledger_kid(stack: Stack) -> str:
 @pytest.fixture
 async def thief(stack: Stack) -> AsyncIterator[Thief]:
     folder = stack.folder / ".tocsin" / "issuer"
-    store = KeyStore(DataDir(folder / "keys"), key_encryption_key(DataDir(folder)))
+    store = KeyStore(DataDir(folder / "keys"), kek.current(DataDir(folder)))
     client = await connect(BusAddress((stack.nats.url,), stack.nats.core_credentials), name="thief")
     yield Thief(store.load(ledger_kid(stack)), client, stack.development.service.config.iss)
     await client.close()
