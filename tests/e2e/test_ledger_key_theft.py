@@ -1,4 +1,7 @@
-"""The ledger key is stolen: the procedure of docs/keys.md, and what the thief can do after it."""
+"""The ledger key is stolen: what the thief can do before and after its replacement (docs/keys.md).
+
+The whole procedure is walked through in tests/faults/test_stolen_ledger_key.py.
+"""
 
 from __future__ import annotations
 
@@ -91,7 +94,7 @@ async def thief(stack: Stack) -> AsyncIterator[Thief]:
 
 
 async def replace_the_ledger_key(stack: Stack) -> None:
-    """Steps 1 and 2 of the procedure: a keyset with another key, then the old one revoked."""
+    """Steps 2 to 4 of the procedure: a keyset with another key, then the old one revoked."""
     stolen = ledger_kid(stack)
     refused = await stack.admin("POST", f"/admin/keys/{stolen}/revoke")
     assert (refused.status_code, refused.json()["code"]) == (409, "last_ledger_key")
