@@ -15,6 +15,7 @@ NAMES = (
     "sidecar",
     "ledger",
     "issue",
+    "bulk",
 )
 
 

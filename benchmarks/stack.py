@@ -15,7 +15,8 @@ from pathlib import Path
 from tocsin_issuer.data_dir import DataDir
 from tocsin_issuer.embedded import EmbeddedNats, EmbeddedValkey
 from tocsin_issuer.embedded.port import find_free
-from tocsin_issuer.keys.key_store import KeyStore, key_encryption_key
+from tocsin_issuer.keys import kek
+from tocsin_issuer.keys.key_store import KeyStore
 from tocsin_issuer.keys.signer import PrivateKeySigner
 
 READY_S = 30.0
@@ -38,7 +39,7 @@ class Stack:
     def token_signers(self) -> list[PrivateKeySigner]:
         """The token keys, so that a benchmark can mint without asking the issuer."""
         folder = self.folder / ".tocsin" / "issuer"
-        store = KeyStore(DataDir(folder / "keys"), key_encryption_key(DataDir(folder)))
+        store = KeyStore(DataDir(folder / "keys"), kek.current(DataDir(folder)))
         return [store.load(kid) for kid in store.kids()]
 
 

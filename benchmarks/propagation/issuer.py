@@ -20,7 +20,8 @@ from tocsin_issuer.data_dir import DataDir
 from tocsin_issuer.development import Development, DevelopmentOptions
 from tocsin_issuer.embedded import EmbeddedNats, EmbeddedValkey
 from tocsin_issuer.embedded.port import find_free
-from tocsin_issuer.keys.key_store import KeyStore, key_encryption_key
+from tocsin_issuer.keys import kek
+from tocsin_issuer.keys.key_store import KeyStore
 from tocsin_issuer.keys.signer import PrivateKeySigner
 from tocsin_issuer.sequencing import appender
 from tocsin_issuer.settings import ExternalServers
@@ -110,7 +111,7 @@ class MeasuredIssuer:
     def token_signer(self) -> PrivateKeySigner:
         """The key that signs tokens now, so that tokens need no login."""
         folder = self._folder / ".tocsin" / "issuer"
-        store = KeyStore(DataDir(folder / "keys"), key_encryption_key(DataDir(folder)))
+        store = KeyStore(DataDir(folder / "keys"), kek.current(DataDir(folder)))
         trusted = self._development.service.replica.trust.token_keys
         return next(key for key in map(store.load, store.kids()) if key.kid in trusted)
 

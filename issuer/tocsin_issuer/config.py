@@ -137,7 +137,7 @@ class IssuerConfig(BaseModel):
     """Of a request line and its headers. A token alone may be 8 KiB."""
 
     head_timeout_s: Annotated[float, Field(gt=0.0, le=120.0)] = 10.0
-    """For a request's head, from the connection or its first byte."""
+    """For a request's head, from the connection or its first byte; and for a TLS handshake."""
 
     audit_log_entries: Annotated[int, Field(ge=1000, le=10_000_000)] = 100_000
     """How many of what was done the audit log keeps, and how many of what was refused; each takes

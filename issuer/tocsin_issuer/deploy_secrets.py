@@ -34,7 +34,7 @@ from tocsin_issuer.data_dir import DataDir
 from tocsin_issuer.embedded.nats_config import CONTAINER, NatsConfig
 from tocsin_issuer.embedded.valkey_config import ValkeyConfig
 from tocsin_issuer.keys import ceremony
-from tocsin_issuer.keys.key_store import KEK_FILE_VARIABLE
+from tocsin_issuer.keys.kek import KEK_FILE_VARIABLE
 from tocsin_issuer.service_file import render_service_file
 from tocsin_schemas.errors import ConfigurationError
 from tocsin_schemas.keyset import Keyset, Policy

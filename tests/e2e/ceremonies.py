@@ -85,7 +85,7 @@ class Operator:
 def development_root(stack: Stack) -> tuple[Path, Path]:
     """The file of the root that `tocsin up` has made, and of the key that opens it."""
     folder = stack.folder / ".tocsin" / "issuer"
-    return next((folder / "roots").glob("*.pem")), folder / "kek"
+    return next((folder / "roots").glob("*.key")), folder / "kek"
 
 
 def open_root(stack: Stack) -> PrivateKeySigner:

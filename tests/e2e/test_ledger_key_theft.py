@@ -1,4 +1,7 @@
-"""The ledger key is stolen: the procedure of docs/keys.md, and what the thief can do after it."""
+"""The ledger key is stolen: what the thief can do before and after its replacement (docs/keys.md).
+
+The whole procedure is walked through in tests/faults/test_stolen_ledger_key.py.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,8 @@ from tests.e2e.ceremonies import hold_one
 from tests.e2e.conftest import LEASE_S, Stack
 from tests.support.rejected import rejected
 from tocsin_issuer.data_dir import DataDir
-from tocsin_issuer.keys.key_store import KeyStore, key_encryption_key
+from tocsin_issuer.keys import kek
+from tocsin_issuer.keys.key_store import KeyStore
 from tocsin_issuer.keys.signer import PrivateKeySigner
 from tocsin_revocation_bus.clocks import lease_clock
 from tocsin_revocation_bus.core.chain import Head
@@ -83,14 +87,14 @@ def ledger_kid(stack: Stack) -> str:
 @pytest.fixture
 async def thief(stack: Stack) -> AsyncIterator[Thief]:
     folder = stack.folder / ".tocsin" / "issuer"
-    store = KeyStore(DataDir(folder / "keys"), key_encryption_key(DataDir(folder)))
+    store = KeyStore(DataDir(folder / "keys"), kek.current(DataDir(folder)))
     client = await connect(BusAddress((stack.nats.url,), stack.nats.core_credentials), name="thief")
     yield Thief(store.load(ledger_kid(stack)), client, stack.development.service.config.iss)
     await client.close()
 
 
 async def replace_the_ledger_key(stack: Stack) -> None:
-    """Steps 1 and 2 of the procedure: a keyset with another key, then the old one revoked."""
+    """Steps 2 to 4 of the procedure: a keyset with another key, then the old one revoked."""
     stolen = ledger_kid(stack)
     refused = await stack.admin("POST", f"/admin/keys/{stolen}/revoke")
     assert (refused.status_code, refused.json()["code"]) == (409, "last_ledger_key")

@@ -102,12 +102,13 @@ async def test_a_fork_that_the_ledger_key_signed_is_kept_as_evidence(stack: Stac
     head = service.replica.head
     assert head is not None
     from tocsin_issuer.data_dir import DataDir
-    from tocsin_issuer.keys.key_store import KeyStore, key_encryption_key
+    from tocsin_issuer.keys import kek
+    from tocsin_issuer.keys.key_store import KeyStore
 
     folder = stack.folder / ".tocsin" / "issuer"
-    kek = key_encryption_key(DataDir(folder))
+    opening = kek.current(DataDir(folder))
     ledger_kid = next(key.kid for key in service.keyset.keys if key.use == "ledger")
-    signer = KeyStore(DataDir(folder / "keys"), kek).load(ledger_kid)
+    signer = KeyStore(DataDir(folder / "keys"), opening).load(ledger_kid)
     login = await stack.log_in()
     async with stack.agent() as agent:
         await stack.post("/v1/logout", login["access_token"])

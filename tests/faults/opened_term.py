@@ -14,7 +14,8 @@ from nats.aio.client import Client
 from tests.faults.issuer_process import COMMAND
 from tests.faults.stack import AUDIENCE, ISSUER, Stack
 from tocsin_issuer.data_dir import DataDir
-from tocsin_issuer.keys.key_store import KeyStore, key_encryption_key
+from tocsin_issuer.keys import kek
+from tocsin_issuer.keys.key_store import KeyStore
 from tocsin_issuer.keys.signer import PrivateKeySigner
 from tocsin_revocation_bus.core.replica import Replica
 from tocsin_revocation_bus.core.trust import PinnedRoots
@@ -26,7 +27,7 @@ from tocsin_schemas.subjects import LEDGER_PREFIX
 
 def keys_of(stack: Stack, what: str = "keys") -> KeyStore:
     folder = stack.folder / "issuer-a"
-    return KeyStore(DataDir(folder / what), key_encryption_key(DataDir(folder)))
+    return KeyStore(DataDir(folder / what), kek.current(DataDir(folder)))
 
 
 def ledger_key(stack: Stack) -> PrivateKeySigner:
@@ -101,8 +102,8 @@ async def assembled(stack: Stack, roots: int) -> Path:
     await does(stack, "prepare")
     secret = ("--secret-file", "issuer-a/kek", "--yes")
     parts = [f"{number}.sig.json" for number in range(roots)]
-    pems = sorted((stack.folder / "issuer-a/roots").glob("*.pem"))[:roots]
-    for root, part in zip(pems, parts, strict=True):
+    files = sorted((stack.folder / "issuer-a/roots").glob("*.key"))[:roots]
+    for root, part in zip(files, parts, strict=True):
         said = await does(stack, "sign", "--root", str(root), "--out", part, *secret)
         assert "counts for nothing" in said
     await does(stack, "assemble", "term-draft.json", *parts)

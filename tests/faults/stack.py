@@ -25,8 +25,8 @@ from tests.support.flushed import flushed
 from tocsin_issuer.core.jti_allocator import JtiAllocator
 from tocsin_issuer.data_dir import DataDir
 from tocsin_issuer.embedded import EmbeddedNats, EmbeddedValkey
-from tocsin_issuer.keys import ceremony
-from tocsin_issuer.keys.key_store import KeyStore, key_encryption_key
+from tocsin_issuer.keys import ceremony, kek
+from tocsin_issuer.keys.key_store import KeyStore
 from tocsin_issuer.keys.signer import PrivateKeySigner
 from tocsin_issuer.service_file import render_service_file
 from tocsin_issuer.store import names
@@ -268,7 +268,7 @@ async def running_stack(folder: Path, policy: Policy = POLICY, **init: Any) -> A
 def _token_signer(folder: Path, keyset: Keyset) -> PrivateKeySigner:
     """The key that the issuer signs tokens with, so that a test can mint without asking it."""
     path = folder / "issuer-a"
-    store = KeyStore(DataDir(path / "keys"), key_encryption_key(DataDir(path)))
+    store = KeyStore(DataDir(path / "keys"), kek.current(DataDir(path)))
     return store.load(next(key.kid for key in keyset.keys if key.use == "token"))
 
 

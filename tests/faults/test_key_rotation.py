@@ -31,7 +31,7 @@ async def planned(tmp_path: Path) -> AsyncIterator[Stack]:
     async with running_stack(
         tmp_path, alg="ES256", rotations=ROTATIONS, rotate_every_s=EVERY_S
     ) as stack:
-        for root in (tmp_path / "issuer-a" / "roots").glob("*.pem"):
+        for root in (tmp_path / "issuer-a" / "roots").glob("*.key"):
             root.unlink()
         yield stack
 
@@ -130,7 +130,7 @@ async def test_a_crash_between_a_signed_keyset_and_the_outbox(tmp_path: Path) ->
         await asyncio.sleep(1.5)
         assert await published(stack) == [1, 2]
         assert "offered again" in issuer.log
-        held = {path.stem for path in (issuer.folder / "keys").glob("*.pem")}
+        held = {path.stem for path in (issuer.folder / "keys").glob("*.key")}
         assert {key.kid for key in kept.keys} <= held
 
 

@@ -12,7 +12,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final
 
-from fastapi import Security
+from fastapi import Response, Security
 from fastapi.openapi.models import HTTPBearer as BearerModel
 from fastapi.requests import HTTPConnection
 from fastapi.security import SecurityScopes
@@ -24,7 +24,7 @@ from tocsin_verifier_agent.asgi import SCOPE_KEY, Presented, TocsinMiddleware
 from tocsin_verifier_agent.core.leniency import OnStale
 from tocsin_verifier_agent.core.verified import Verified
 
-__all__ = ["RESPONSES", "Refused", "TocsinMiddleware", "require"]
+__all__ = ["RESPONSES", "Refused", "TocsinMiddleware", "answer_refused", "require"]
 
 _REFUSAL: Final = {
     "content": {
@@ -99,3 +99,15 @@ def require(
         )
 
     return dependency
+
+
+async def answer_refused(connection: HTTPConnection, error: Exception) -> Response:
+    """For mounted applications: ``mounted.add_exception_handler(Refused, answer_refused)``.
+
+    Without it such an application makes its own 500 of what ``require`` refuses, before the
+    middleware sees it. The bytes are those that the middleware answers.
+    """
+    if not isinstance(error, Refused) or connection.scope["type"] != "http":
+        raise error  # a WebSocket is refused by the middleware in any case
+    refusal = error.refusal
+    return Response(refusal.content(), refusal.status, dict(refusal.header_list()))

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
 
 import grpc  # type: ignore[import-untyped]
@@ -25,7 +25,7 @@ from tocsin_verifier_agent.adapters import bearer, peer
 from tocsin_verifier_agent.adapters.after_fork import AfterFork
 from tocsin_verifier_agent.adapters.bearer import Refusal, Refused
 from tocsin_verifier_agent.adapters.presented import PRESENTED, Presented, allowed, caller
-from tocsin_verifier_agent.adapters.stream_poll import Polled, StreamPoll
+from tocsin_verifier_agent.adapters.stream_threads import STREAMS, WatchedStream
 from tocsin_verifier_agent.adapters.stream_watch import while_good
 from tocsin_verifier_agent.authenticator import Authenticator
 from tocsin_verifier_agent.core.leniency import OnStale
@@ -85,7 +85,7 @@ class _Gatekeeper:
         self._agent = AfterFork(agent, start=start_agent)
 
     def start(self) -> bool:
-        """Start the agent on a thread of its own; return whether it is live."""
+        """Start the agent on a thread of its own, once; return whether it was live within 5 s."""
         return self._agent.start()
 
     def _token(self, details: grpc.HandlerCallDetails) -> str | None:
@@ -99,13 +99,9 @@ class _Gatekeeper:
 class TocsinInterceptor(_Gatekeeper, grpc.ServerInterceptor):  # type: ignore[misc]
     """For `grpc.server`.
 
-    A stream is looked at four times a second. One that sends gets the status of its refusal; one
-    that waits is cancelled, for only the handler's own thread may set a status.
+    Streams are watched. One that sends gets the status of its refusal; one that waits is cancelled,
+    for only the handler's own thread may set a status.
     """
-
-    def __init__(self, methods: Mapping[str, Needs], **options: Any) -> None:
-        super().__init__(methods, **options)
-        self._poll = StreamPoll()
 
     def intercept_service(
         self,
@@ -126,15 +122,15 @@ class TocsinInterceptor(_Gatekeeper, grpc.ServerInterceptor):  # type: ignore[mi
                 return behaviour(request, context)
 
         def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-            with _refusing(context), self._polled(token, needs, context) as polled:
+            with _refusing(context), self._watched(token, needs, context) as watched:
                 for response in behaviour(request, context):
-                    polled.check()
+                    watched.check()
                     yield response
 
         def upload(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
-            with _refusing(context), self._polled(token, needs, context) as polled:
+            with _refusing(context), self._watched(token, needs, context) as watched:
                 response = behaviour(requests, context)
-                polled.check()
+                watched.check()
                 return response
 
         if handler.response_streaming:
@@ -155,16 +151,10 @@ class TocsinInterceptor(_Gatekeeper, grpc.ServerInterceptor):  # type: ignore[mi
             raise Refused(bearer.refusal_of(error)) from None
         return _admitted(Presented(agent, token, verified, None, certificate), needs)
 
-    @contextmanager
-    def _polled(
+    def _watched(
         self, token: str | None, needs: Needs | None, context: grpc.ServicerContext
-    ) -> Iterator[Polled]:
-        polled = Polled(self._admit(token, needs, context), context)
-        self._poll.add(polled)
-        try:
-            yield polled
-        finally:
-            self._poll.discard(polled)
+    ) -> AbstractContextManager[WatchedStream]:
+        return STREAMS.watching(WatchedStream(self._admit(token, needs, context), context))
 
 
 @contextmanager

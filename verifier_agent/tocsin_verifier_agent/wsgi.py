@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from http import HTTPStatus
@@ -64,7 +65,7 @@ class TocsinMiddleware:
         self._on_stale: dict[str, OnStale] = {**(on_stale or {})}
 
     def start(self) -> bool:
-        """Start this process's agent now; return whether it is live.
+        """Start this process's agent now, once; return whether it was live within 5 s.
 
         For a server's hook (gunicorn's ``post_worker_init``), so that no request has to wait.
         """
@@ -87,7 +88,7 @@ class TocsinMiddleware:
             PRESENTED.reset(token)
         if isinstance(body, (list, tuple)):
             return body  # all there already
-        return _Stream(body, found)
+        return _Stream(body, found, start_response)
 
     def _authenticate(self, environ: Mapping[str, Any]) -> Presented | Refusal:
         token = bearer.token_of(environ.get("HTTP_AUTHORIZATION"))
@@ -106,13 +107,18 @@ class _Stream:
     """A body that ends in the middle when its token is refused.
 
     The error is what servers take for a client that has gone: they close the connection, so the
-    client can see that the end is missing.
+    client can see that the end is missing. An application that is a generator runs only in here: a
+    :class:`Refused` of its is answered as long as nothing has been sent.
     """
 
-    def __init__(self, body: Iterable[bytes], found: Presented | None) -> None:
+    def __init__(
+        self, body: Iterable[bytes], found: Presented | None, start_response: StartResponse
+    ) -> None:
         self._body = body
         self._chunks: Iterator[bytes] | None = None
         self._presented = found
+        self._start_response = start_response
+        self._sent = False
         self._looked = time.monotonic()
 
     def __iter__(self) -> Iterator[bytes]:
@@ -124,9 +130,15 @@ class _Stream:
             if self._chunks is None:
                 self._chunks = iter(self._body)
             chunk = next(self._chunks)
+        except Refused as refused:
+            if self._sent:
+                raise
+            self._chunks = iter(_answer(refused.refusal, self._start_response))
+            chunk = next(self._chunks)
         finally:
             PRESENTED.reset(token)
         self._look()
+        self._sent = self._sent or bool(chunk)
         return chunk
 
     def _look(self) -> None:
@@ -173,6 +185,12 @@ def _path(environ: Mapping[str, Any]) -> str:
 
 
 def _answer(refusal: Refusal, start_response: StartResponse) -> Iterable[bytes]:
-    status = f"{refusal.status} {HTTPStatus(refusal.status).phrase}"
-    start_response(status, refusal.header_list())
+    """Where an application has begun and then raised, its error replaces what it has begun, or is
+    raised again if that was sent (PEP 3333).
+    """
+    status, error = f"{refusal.status} {HTTPStatus(refusal.status).phrase}", sys.exc_info()
+    if error[0] is None:
+        start_response(status, refusal.header_list())
+    else:
+        start_response(status, refusal.header_list(), error)
     return [refusal.content()]

@@ -132,17 +132,19 @@ def choose_active(
     Raises:
         RequestRejected: ``no_signing_key`` (503): every key is revoked, too young or too old.
     """
-    found = phases(keyset, revoked, active, now, times)
-    keys = {key.kid: key for key in keyset.keys}
-    may_go_on = active if active is not None and found.get(active) is Phase.ACTIVE else None
-    if may_go_on is not None and now < turn_ends(keys[may_go_on], times):
-        return may_go_on
-    ready = [kid for kid, phase in found.items() if phase is Phase.STANDBY]
+    current = next((key for key in keyset.keys if key.kid == active and key.use == "token"), None)
+    if current is not None:
+        phase = _phase_of(current, revoked, active, now, times, passed=False)
+        current = current if phase is Phase.ACTIVE else None
+    # Asked for each token: while a turn lasts, nobody looks at the other keys.
+    if current is not None and now < turn_ends(current, times):
+        return current.kid
+    ready = standbys(keyset, revoked, active, now, times)
     if ready:
         return ready[0]
-    if may_go_on is None:
+    if current is None:
         raise RequestRejected("no_signing_key", "no token key may sign now", 503)
-    return may_go_on
+    return current.kid
 
 
 def successor(

@@ -34,6 +34,7 @@ from tocsin_schemas.subjects import HEARTBEAT, LEDGER_PREFIX
 
 TICK_AFTER_S = 600
 TAKEOVER_HEARTBEATS = 3
+TAKEOVER_SPREAD_MS = 1000
 _Cutoff: TypeAlias = SubjectRevokedBefore | ClientRevokedBefore | AllRevokedBefore
 _CUTOFFS = frozenset(KIND_OF[kind] for kind in get_args(_Cutoff))
 
@@ -95,8 +96,12 @@ Decision: TypeAlias = Append | ReadBack | Committed | StepDown
 
 
 def may_take_over(silence_s: float, policy: Policy, jitter: float) -> bool:
-    """Whether the active sequencer has been silent for 3 H, and up to one more by ``jitter``."""
-    return silence_s * 1000 >= policy.heartbeat_ms * (TAKEOVER_HEARTBEATS + jitter)
+    """Whether the active sequencer has been silent for 3 H, and somewhat longer by ``jitter`` (0 to
+    1): up to H, and a second at most, so that one of the candidates has taken over by 3 H + 2 s
+    whatever H is.
+    """
+    spread_ms = min(policy.heartbeat_ms, TAKEOVER_SPREAD_MS)
+    return silence_s * 1000 >= TAKEOVER_HEARTBEATS * policy.heartbeat_ms + jitter * spread_ms
 
 
 class Sequencer:

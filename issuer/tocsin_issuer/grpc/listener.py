@@ -13,7 +13,7 @@ from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
 
 from tocsin_issuer.config import IssuerConfig
 from tocsin_issuer.grpc.credentials import server_credentials
-from tocsin_issuer.http.server import listening_socket
+from tocsin_issuer.http.listening_socket import listening_socket
 from tocsin_issuer.tls.material import TlsMaterial
 from tocsin_schemas.auth_v1.auth_pb2 import DESCRIPTOR
 from tocsin_schemas.auth_v1.auth_pb2_grpc import AuthServicer, add_AuthServicer_to_server
@@ -62,6 +62,7 @@ class GrpcListener:
                 ("grpc.max_concurrent_streams", MAX_CALLS_OF_A_CONNECTION),
                 # Identity alone: a small request must not become a large one.
                 ("grpc.compression_enabled_algorithms_bitset", 1),
+                ("grpc.server_handshake_timeout_ms", int(config.head_timeout_s * 1000)),
                 ("grpc.max_connection_idle_ms", IDLE_MS),
                 ("grpc.max_connection_age_ms", AGE_MS),
                 ("grpc.max_connection_age_grace_ms", GRACE_S * 1000),

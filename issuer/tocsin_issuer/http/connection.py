@@ -16,8 +16,9 @@ from tocsin_verifier_agent.uvicorn import TlsHttp
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """``head_timeout_s`` is from the connection, or a request's first byte, to the end of its head;
-    ``connections`` is for one listener; ``grace_s`` is what requests have left at the end.
+    """``head_timeout_s`` is from the connection, or a request's first byte, to the end of its head,
+    and as long again for a TLS handshake before it; ``connections`` is for one listener;
+    ``grace_s`` is what requests have left at the end.
     """
 
     head_bytes: int

@@ -11,35 +11,12 @@ from typing import Any
 import uvicorn
 
 from tocsin_issuer.http.connection import ConnectionLimits, limited
+from tocsin_issuer.http.listening_socket import CrowdSocket, listening_socket
 from tocsin_issuer.tls.files import TlsFiles
 from tocsin_issuer.tls.server_context import ReloadingContext
 from tocsin_issuer.tls.watch import WatchedTls
-from tocsin_schemas.errors import ConfigurationError
 
 KEEP_ALIVE_S = 75
-
-
-def listening_socket(host: str, port: int) -> socket.socket:
-    """A socket that names its protocol: without it, asyncio leaves Nagle's algorithm on, and every
-    answer of two writes waits 40 ms for the client's delayed acknowledgement.
-    """
-    try:
-        family, kind, _, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listening = socket.socket(family, kind, socket.IPPROTO_TCP)
-        try:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind(address)
-            listening.listen(1024)
-        except OSError:
-            listening.close()
-            raise
-    except OSError as error:
-        raise ConfigurationError(
-            "port_in_use", f"cannot listen on {host}:{port}: {error.strerror}"
-        ) from None
-    return listening
 
 
 class _Server(uvicorn.Server):
@@ -50,10 +27,38 @@ class _Server(uvicorn.Server):
     is not let in.
     """
 
-    def __init__(self, config: uvicorn.Config, tls: ReloadingContext | None) -> None:
+    def __init__(
+        self, config: uvicorn.Config, tls: ReloadingContext | None, handshake_s: float
+    ) -> None:
         super().__init__(config)
         self._tls = tls
+        self._handshake_s = handshake_s
         self._newest = None if tls is None else tls.newest()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's, which leaves asyncio's limits to TLS: 60 s for a handshake, and 30 s for a
+        client to say that it has seen the end.
+        """
+        limit_s = None if self._tls is None else self._handshake_s
+        loop = asyncio.get_running_loop()
+        self.servers = [
+            await loop.create_server(
+                self._connection,
+                sock=one,
+                ssl=self._tls,
+                ssl_handshake_timeout=limit_s,
+                ssl_shutdown_timeout=limit_s,
+            )
+            for one in sockets or ()
+        ]
+        self.started = True
+
+    def _connection(self) -> asyncio.Protocol:
+        kind: Any = self.config.http_protocol_class
+        made: asyncio.Protocol = kind(
+            config=self.config, server_state=self.server_state, app_state={}
+        )
+        return made
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -85,13 +90,12 @@ class Listener:
         tls: TlsFiles | None = None,
     ) -> None:
         context = None if tls is None else ReloadingContext(WatchedTls(tls))
-        self._socket = listening_socket(host, port)
+        self._socket = CrowdSocket(listening_socket(host, port), 2 * limits.connections)
         self._server = _Server(
             uvicorn.Config(
                 app,
                 http=limited(limits),
                 ws="none",
-                ssl_context_factory=None if context is None else lambda *_: context,
                 lifespan="off",
                 log_config=None,
                 access_log=False,
@@ -101,6 +105,7 @@ class Listener:
                 timeout_graceful_shutdown=limits.grace_s,
             ),
             context,
+            limits.head_timeout_s,
         )
         self._task: asyncio.Task[None] | None = None
 

@@ -11,9 +11,9 @@ from msgspec import structs
 
 from tocsin_issuer.core import keyset_drafts
 from tocsin_issuer.data_dir import DataDir
-from tocsin_issuer.keys import draft
+from tocsin_issuer.keys import draft, kek
 from tocsin_issuer.keys.draft import KeysetDraft
-from tocsin_issuer.keys.key_store import KeyStore, key_encryption_key, next_key_encryption_key
+from tocsin_issuer.keys.key_store import KeyStore
 from tocsin_issuer.keys.root_signatures import to_text
 from tocsin_issuer.keys.signer import PrivateKeySigner, generate
 from tocsin_schemas import keyset as keysets
@@ -44,21 +44,12 @@ class IssuerFolder:
         """Open a folder, taking its lock.
 
         Raises:
-            ConfigurationError: ``data_dir_in_use``, ``not_initialised`` or ``kek_missing``.
+            ConfigurationError: as :func:`take` and :func:`kek.current`.
         """
-        if not create and not (path / KEYSET_NAME).exists():
-            raise ConfigurationError(
-                "not_initialised", f"{path}: no keyset here; run `tocsin issuer init` first"
-            )
-        root = DataDir(path)
-        root.acquire()
+        root = take(path, create=create)
         try:
-            kek = key_encryption_key(root, create=create)
-            following = next_key_encryption_key(root)
-            folders = [DataDir(path / "keys"), DataDir(path / "roots")]
-            for folder in folders:
-                folder.path.mkdir(mode=0o700, exist_ok=True)
-            return cls(root, *(KeyStore(folder, kek, following) for folder in folders))
+            both = kek.current(root, create=create), kek.following(root)
+            return cls(root, *(KeyStore(folder, *both) for folder in key_folders(root)))
         except BaseException:
             root.release()
             raise
@@ -129,6 +120,29 @@ class IssuerFolder:
         raise ConfigurationError("key_missing", f"{self.keys.path}: the ledger key is missing")
 
 
+def take(path: Path, *, create: bool = False) -> DataDir:
+    """An issuer's folder, with its lock.
+
+    Raises:
+        ConfigurationError: ``data_dir_in_use`` or ``not_initialised``.
+    """
+    if not create and not (path / KEYSET_NAME).exists():
+        raise ConfigurationError(
+            "not_initialised", f"{path}: no keyset here; run `tocsin issuer init` first"
+        )
+    root = DataDir(path)
+    root.acquire()
+    return root
+
+
+def key_folders(root: DataDir) -> tuple[DataDir, DataDir]:
+    """Where the keys lie, and the roots (in development)."""
+    folders = DataDir(root.path / "keys"), DataDir(root.path / "roots")
+    for folder in folders:
+        folder.path.mkdir(mode=0o700, exist_ok=True)
+    return folders
+
+
 def keep_opened_term(path: Path, document: SignedDocument) -> None:
     """Leave a statement with an issuer, running or not: it opens the term as soon as it can.
 
@@ -149,8 +163,8 @@ def roots_at_hand(path: Path) -> list[Signer]:
     Raises:
         ConfigurationError: ``kek_missing``, ``kek_weak``, or ``key_unreadable``.
     """
-    kek = key_encryption_key(DataDir(path))
-    roots = KeyStore(DataDir(path / "roots"), kek, next_key_encryption_key(DataDir(path)))
+    folder = DataDir(path)
+    roots = KeyStore(DataDir(path / "roots"), kek.current(folder), kek.following(folder))
     return [roots.load(kid) for kid in roots.kids()]
 
 

@@ -1,4 +1,4 @@
-"""What came of each command, so that one that comes again is not carried out again."""
+"""What came of each command, so that one that was answered is not carried out again."""
 
 from secrets import token_urlsafe
 from typing import Any, Final
@@ -12,8 +12,8 @@ from tocsin_schemas.errors import RequestRejected
 _RUNNING: Final = "running"
 _DONE: Final = "done"
 _RUNNING_S: Final = 60
-"""Longer than any command takes. After a crash in between the command can then be repeated, and
-what was revoked already is revoked once more.
+"""Longer than any command takes. After a crash in between, or where Redis was lost, it can then be
+repeated: what was revoked already is revoked once more, and a cutoff lies later.
 """
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from tests.support.clock import LEASE_NOW, NOW
 from tests.support.ledger import LEDGER_KEY, ROOT, pinned, publish, revoke_token, signed_keyset
 from tests.support.tokens import ISSUER
-from tocsin_issuer.core.sequencer import Committed, Sequencer
+from tocsin_issuer.core.sequencer import Committed, Sequencer, may_take_over
 from tocsin_issuer.keys import term_draft
 from tocsin_revocation_bus.core.replica import Outcome, Replica
 from tocsin_schemas import record, term
 from tocsin_schemas.events import TermOpened
+from tocsin_schemas.keyset import Policy
 
 
 def active() -> tuple[Sequencer, Replica]:
@@ -87,3 +91,20 @@ def test_a_halted_candidate_takes_over_only_to_open_a_term() -> None:
     beat = sequencer.append_heartbeat(LEASE_NOW, NOW)
     sequencer.on_ack(4, duplicate=False)
     assert replica.apply_heartbeat(beat.text, LEASE_NOW, NOW) is Outcome.APPLIED
+
+
+@given(st.integers(50, 60_000), st.floats(0.0, 1.0))
+def test_the_next_one_takes_over_in_time_whatever_h_is(heartbeat_ms: int, jitter: float) -> None:
+    """After 3 H, and so soon that a second of the promised 3 H + 2 s is left for the takeover."""
+    policy = Policy(lease_ms=3_600_000, heartbeat_ms=heartbeat_ms)
+    three_s = 3 * heartbeat_ms / 1000
+    assert not may_take_over(three_s - 0.001, policy, jitter)
+    assert may_take_over(three_s + min(heartbeat_ms / 1000, 1.0) + 0.001, policy, jitter)
+
+
+def test_candidates_do_not_all_come_at_once() -> None:
+    for heartbeat_ms in (200, 1000, 60_000):
+        policy = Policy(lease_ms=3_600_000, heartbeat_ms=heartbeat_ms)
+        between_s = (3 * heartbeat_ms + 0.5 * min(heartbeat_ms, 1000)) / 1000
+        assert may_take_over(between_s, policy, 0.4)
+        assert not may_take_over(between_s, policy, 0.6)

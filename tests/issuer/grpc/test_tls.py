@@ -177,3 +177,15 @@ async def test_none_is_asked_for_where_none_is_demanded(
     site = Site(services, tmp_path, subject["access_token"], demanded=False)
     assert await site.exchange(None) == "exchanged"
     await site.listener.stop()
+
+
+async def test_a_handshake_that_is_not_begun(services: Services, site: Site) -> None:
+    listener = make_listener(services, certificates=lambda: site.material, head_timeout_s=0.4)
+    listener.start()
+    await asyncio.sleep(0.1)
+    reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+    async with asyncio.timeout(3):
+        while await reader.read(1024):  # it may say its own part
+            pass
+    writer.close()
+    await listener.stop()

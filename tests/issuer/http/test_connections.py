@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from time import monotonic
 
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from tests.support.certificates import Authority
 from tocsin_issuer.http.connection import ConnectionLimits
 from tocsin_issuer.http.server import Listener
+from tocsin_issuer.tls.files import TlsFiles
 
 LIMITS = ConnectionLimits(head_bytes=4096, head_timeout_s=0.4, connections=3, grace_s=1)
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n"
@@ -29,6 +33,19 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 @pytest.fixture
 async def listener() -> AsyncIterator[Listener]:
     listener = Listener(app, "127.0.0.1", 0, LIMITS)
+    listener.start()
+    yield listener
+    await listener.stop()
+
+
+SERVERS = Authority("servers")
+
+
+@pytest.fixture
+async def tls(tmp_path: Path) -> AsyncIterator[Listener]:
+    certificate, key = SERVERS.server().write(tmp_path, "server")
+    files = TlsFiles(certificate=certificate, key=key)
+    listener = Listener(app, "127.0.0.1", 0, LIMITS, files)
     listener.start()
     yield listener
     await listener.stop()
@@ -119,3 +136,49 @@ async def test_a_crowd(listener: Listener) -> None:
     await asyncio.sleep(0.1)
     async with connected(listener) as connection:
         assert (await ask(connection)).startswith(b"HTTP/1.1 204")
+
+
+# --- before there is a connection: with TLS, that is after the handshake --------------------------
+
+
+async def test_a_handshake_that_is_not_begun(tls: Listener) -> None:
+    async with connected(tls) as silent, connected(tls) as slow:
+        slow[1].write(b"\x16\x03\x01")  # the first bytes of a record
+        for connection in (silent, slow):
+            assert await closes(connection) < 1.5
+
+
+async def test_a_client_that_does_not_answer_the_end(tls: Listener) -> None:
+    """It shakes hands and is silent from then on, so that it never says that it has seen the end
+    either.
+    """
+    async with connected(tls) as (reader, writer):
+        start = monotonic()
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        context = ssl.create_default_context(cadata=SERVERS.pem.decode())
+        session = context.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+        while True:
+            try:
+                session.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                writer.write(outgoing.read())
+                incoming.write(await asyncio.wait_for(reader.read(65536), 5))
+        writer.write(outgoing.read())
+        await asyncio.wait_for(reader.read(), 5)
+        assert monotonic() - start < 2
+
+
+async def test_a_crowd_that_shakes_no_hands(tls: Listener) -> None:
+    """Twice as many as may be connected are waited for; more find the door closed at once."""
+    async with AsyncExitStack() as stack:
+        crowd = [await stack.enter_async_context(connected(tls)) for _ in range(40)]
+        await asyncio.sleep(0.1)
+        waited_for = [one for one in crowd if not one[0].at_eof() and one[0].exception() is None]
+        assert len(waited_for) == 2 * LIMITS.connections
+        for connection in waited_for:
+            assert await closes(connection) < 1.5
+    context = ssl.create_default_context(cadata=SERVERS.pem.decode())
+    reader, writer = await asyncio.open_connection("127.0.0.1", tls.port, ssl=context)
+    assert (await ask((reader, writer))).startswith(b"HTTP/1.1 204")
+    writer.close()

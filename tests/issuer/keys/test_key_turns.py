@@ -119,7 +119,7 @@ async def test_a_replica_without_the_next_key_leaves_the_move_to_others(
     caplog.set_level(logging.ERROR)
     poor, rich = fleet.replica(), fleet.replica()
     await rich.refresh()
-    hidden = fleet.folder.keys.path / f"{fleet.kids[1]}.pem"
+    hidden = fleet.folder.keys.path / f"{fleet.kids[1]}.key"
     text = hidden.read_text()
     hidden.unlink()
     await poor.refresh()

@@ -7,16 +7,18 @@ import shutil
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+)
 
 from tests.support.clock import NOW
 from tocsin_issuer.data_dir import DataDir
 from tocsin_issuer.keys import ceremony
 from tocsin_issuer.keys.ceremony import IssuerFolder
-from tocsin_issuer.keys.key_store import (
-    KEK_FILE_VARIABLE,
-    NEXT_KEK_FILE_VARIABLE,
-    KeyStore,
-)
+from tocsin_issuer.keys.kek import KEK_FILE_VARIABLE, NEXT_KEK_FILE_VARIABLE
+from tocsin_issuer.keys.key_store import KeyStore
 from tocsin_issuer.keys.rekey import rekey
 from tocsin_schemas.errors import ConfigurationError
 from tocsin_schemas.keyset import Policy
@@ -47,7 +49,7 @@ def opens(path: Path, kek: bytes) -> set[str]:
 
 
 def all_kids(path: Path) -> set[str]:
-    return {file.stem for file in path.rglob("*.pem")}
+    return {file.stem for file in path.rglob("*.key")}
 
 
 def readable(path: Path) -> set[str]:
@@ -78,7 +80,7 @@ def test_the_old_key_opens_nothing_any_more(issuer: Path) -> None:
     old = (issuer / "kek").read_bytes()
     kids = all_kids(issuer)
     assert opens(issuer, old) == kids
-    (issuer / "keys" / "unfinished.pem.new").write_text("of a save that died")
+    (issuer / "keys" / "unfinished.key.new").write_text("of a save that died")
     assert rekey(issuer, None) == len(kids) == 4
     new = (issuer / "kek").read_bytes()
     assert new != old
@@ -123,12 +125,13 @@ def test_a_key_that_lies_outside(
 ) -> None:
     kids = all_kids(issuer)
     first, second = tmp_path / "first", tmp_path / "second"
-    first.write_text("a" * 40 + "\n")
-    second.write_text("b" * 40)
+    for path, text in ((first, "a" * 43 + "\n"), (second, "b" * 43)):
+        path.write_text(text)
+        path.chmod(0o600)
     old = (issuer / "kek").read_bytes()
     rekey(issuer, first)  # out of the folder
     assert not (issuer / "kek").exists()
-    assert (opens(issuer, old), opens(issuer, b"a" * 40)) == (set(), kids)
+    assert (opens(issuer, old), opens(issuer, b"a" * 43)) == (set(), kids)
 
     monkeypatch.setenv(KEK_FILE_VARIABLE, str(first))
     for given, code in ((None, "kek_elsewhere"), (first, "kek_unchanged")):
@@ -139,14 +142,34 @@ def test_a_key_that_lies_outside(
         crash_at(patch, 5)
         with pytest.raises(Crash):
             rekey(issuer, second)
-    assert set() < opens(issuer, b"b" * 40) < kids
+    assert set() < opens(issuer, b"b" * 43) < kids
     monkeypatch.setenv(NEXT_KEK_FILE_VARIABLE, str(second))
     assert readable(issuer) == kids  # an issuer that is told of both
     rekey(issuer, second)
     monkeypatch.delenv(NEXT_KEK_FILE_VARIABLE)
     monkeypatch.setenv(KEK_FILE_VARIABLE, str(second))
     assert readable(issuer) == kids
-    assert opens(issuer, b"a" * 40) == set()
+    assert opens(issuer, b"a" * 43) == set()
+
+
+def test_what_an_older_version_left(issuer: Path) -> None:
+    """Encrypted PKCS #8 under a word of the operator's, which no issuer starts with any more."""
+    kids, word = all_kids(issuer), b"sixteen letters!"
+    for name in ("keys", "roots"):
+        store = KeyStore(DataDir(issuer / name), (issuer / "kek").read_bytes())
+        for kid in store.kids():
+            pem = store.load(kid).private_key.private_bytes(
+                Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(word)
+            )
+            DataDir(issuer / name).write_private(f"{kid}.pem", pem.decode())
+            (issuer / name / f"{kid}.key").unlink()
+    DataDir(issuer).write_private("kek", word.decode())
+    with pytest.raises(ConfigurationError) as refused:
+        IssuerFolder.open(issuer)
+    assert refused.value.code == "kek_weak"
+    assert rekey(issuer, None) == len(kids)
+    assert readable(issuer) == all_kids(issuer) == kids
+    assert list(issuer.rglob("*.pem")) == []
 
 
 def test_what_is_refused(issuer: Path, tmp_path: Path) -> None:
@@ -157,7 +180,8 @@ def test_what_is_refused(issuer: Path, tmp_path: Path) -> None:
 
     before = opens(issuer, (issuer / "kek").read_bytes())
     weak = tmp_path / "weak"
-    weak.write_text("short\n")
+    weak.write_text("a" * 42 + "\n")
+    weak.chmod(0o600)
     assert code(weak) == "kek_weak"
     assert code(tmp_path / "none") == "kek_missing"
     running = IssuerFolder.open(issuer)
@@ -165,7 +189,7 @@ def test_what_is_refused(issuer: Path, tmp_path: Path) -> None:
         assert code(None) == "data_dir_in_use"
     finally:
         running.close()
-    stranger = next((issuer / "keys").glob("*.pem"))
+    stranger = next((issuer / "keys").glob("*.key"))
     text = stranger.read_text()
     stranger.write_text(text.replace("A", "B"))
     assert code(None) == "key_unreadable"

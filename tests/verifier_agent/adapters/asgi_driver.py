@@ -53,8 +53,8 @@ def websocket(app: Any, token: str | None, path: str = "/ws", **scope: Any) -> P
     return peer
 
 
-def http(app: Any, token: str | None, path: str = "/stream") -> Peer:
-    peer = Peer(app, "http", path, token)
+def http(app: Any, token: str | None, path: str = "/stream", **scope: Any) -> Peer:
+    peer = Peer(app, "http", path, token, **scope)
     peer.put({"type": "http.request", "body": b"", "more_body": False})
     return peer
 

@@ -17,7 +17,8 @@ from tests.support import forge
 from tests.support.stack import Stack, running_stack
 from tests.verifier_agent.adapters.relay import Relay
 from tocsin_issuer.data_dir import DataDir
-from tocsin_issuer.keys.key_store import KeyStore, key_encryption_key
+from tocsin_issuer.keys import kek
+from tocsin_issuer.keys.key_store import KeyStore
 from tocsin_schemas import jti
 from tocsin_schemas.errors import AgentStale
 from tocsin_schemas.keyset import Policy
@@ -137,7 +138,7 @@ def kid_of(token: str) -> str:
 
 def expiring(stack: Stack, kid: str, seconds: float, **changes: Any) -> str:
     folder = stack.folder / ".tocsin" / "issuer"
-    store = KeyStore(DataDir(folder / "keys"), key_encryption_key(DataDir(folder)))
+    store = KeyStore(DataDir(folder / "keys"), kek.current(DataDir(folder)))
     now = int(time.time())
     exp = int(now - LEEWAY_S + seconds)
     iat = exp - 120

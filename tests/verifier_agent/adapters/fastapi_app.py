@@ -6,7 +6,13 @@ from typing import Annotated
 from fastapi import Depends, FastAPI, Security, WebSocket
 
 from tocsin_verifier_agent import Verified, VerifierAgent
-from tocsin_verifier_agent.fastapi import RESPONSES, TocsinMiddleware, require
+from tocsin_verifier_agent.fastapi import (
+    RESPONSES,
+    Refused,
+    TocsinMiddleware,
+    answer_refused,
+    require,
+)
 
 
 def fastapi_app(agent: VerifierAgent) -> FastAPI:
@@ -56,6 +62,23 @@ def websocket_app(agent: VerifierAgent) -> FastAPI:
 
     @app.websocket("/admin", dependencies=[Depends(require("orders:admin"))])
     async def admin(websocket: WebSocket) -> None:
+        await websocket.accept()
+
+    return app
+
+
+def mounting_app(agent: VerifierAgent) -> FastAPI:
+    """Two applications in one, the inner with the routes."""
+    app, mounted = FastAPI(), FastAPI()
+    app.add_middleware(TocsinMiddleware, agent=agent, start_agent=False)
+    app.mount("/v1", mounted)
+    mounted.add_exception_handler(Refused, answer_refused)
+
+    @mounted.get("/admin", dependencies=[Depends(require("orders:admin"))])
+    def admin() -> None: ...
+
+    @mounted.websocket("/follow", dependencies=[Depends(require("orders:admin"))])
+    async def follow(websocket: WebSocket) -> None:
         await websocket.accept()
 
     return app

@@ -56,8 +56,11 @@ async def test_flask_and_django(
                 assert await anext(feed.aiter_text()) == "data: A-1001\n\n"
 
 
-async def test_grpc(shared: Stack, tokens: Tokens) -> None:
-    command = python("examples.grpc_orders.service", "127.0.0.1:0")
+@pytest.mark.parametrize(
+    "module", ["examples.grpc_orders.service", "examples.grpc_orders.aio_service"]
+)
+async def test_grpc(module: str, shared: Stack, tokens: Tokens) -> None:
+    command = python(module, "127.0.0.1:0")
     metadata = [("authorization", f"Bearer {tokens.good}")]
     async with process(command, shared) as server:
         assert server.stdout is not None

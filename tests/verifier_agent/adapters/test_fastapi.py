@@ -10,7 +10,9 @@ import pytest
 from tests.support.stack import Stack
 from tests.verifier_agent.adapters.asgi_driver import finished, websocket
 from tests.verifier_agent.adapters.conftest import Tokens
-from tests.verifier_agent.adapters.fastapi_app import fastapi_app, websocket_app
+from tests.verifier_agent.adapters.contract import FORBIDDEN, NO_TOKEN
+from tests.verifier_agent.adapters.fastapi_app import fastapi_app, mounting_app, websocket_app
+from tests.verifier_agent.adapters.http_adapters import http_answer
 from tocsin_verifier_agent import VerifierAgent
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -94,6 +96,23 @@ async def test_a_websocket_route_may_require_too(live: VerifierAgent, tokens: To
     good.put({"type": "websocket.disconnect", "code": 1000})
     await finished(good)
     refused = websocket(app, tokens.good, "/admin", **scope)
+    await finished(refused)
+    assert refused.sent == [
+        {"type": "websocket.close", "code": 1008, "reason": "insufficient_scope"}
+    ]
+
+
+async def test_a_mounted_application_answers_as_the_middleware_does(
+    live: VerifierAgent, tokens: Tokens
+) -> None:
+    app = mounting_app(live)
+    headers = {"Authorization": f"Bearer {tokens.good}"}
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://orders") as client:
+        assert http_answer(await client.get("/v1/admin", headers=headers)) == FORBIDDEN
+        assert http_answer(await client.get("/v1/admin")) == NO_TOKEN
+    scope: dict[str, Any] = {"query_string": b"", "subprotocols": [], "client": None, "state": {}}
+    refused = websocket(app, tokens.good, "/v1/follow", **scope)
     await finished(refused)
     assert refused.sent == [
         {"type": "websocket.close", "code": 1008, "reason": "insufficient_scope"}

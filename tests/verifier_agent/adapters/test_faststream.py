@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import pytest
-from faststream import Depends
+from faststream import AckPolicy, Depends
 from faststream.nats import ConsumerConfig, DeliverPolicy, JStream, NatsBroker
 
 from tests.support.flushed import flushed
@@ -151,6 +151,31 @@ async def test_jetstream_rejects_the_bad_for_good_and_brings_the_others_again(
             assert (info.num_pending, info.num_ack_pending) == (0, 0)
             assert info.delivered.consumer_seq >= 4, "nothing came again"
         await plain.connection.jetstream().delete_stream("T4")
+
+
+async def test_a_refused_message_is_settled_where_the_handler_would_acknowledge(
+    shared: Stack, live: VerifierAgent
+) -> None:
+    broker = broker_of(shared, TocsinMiddleware(agent=live, start_agent=False))
+    broker.subscriber(
+        "t6.in",
+        stream=JStream("T6", subjects=["t6.>"], declare=False),
+        durable="t6",
+        pull_sub=True,
+        ack_policy=AckPolicy.MANUAL,
+        config=ConsumerConfig(ack_wait=1),
+    )(lambda: None)
+    async with broker_of(shared) as plain:
+        streams = plain.connection.jetstream()
+        await streams.add_stream(name="T6", subjects=["t6.>"])
+        async with broker:
+            await started(broker)
+            await plain.publish("bad", "t6.in", stream="T6", timeout=5)
+            await asyncio.sleep(1.5)
+            info = await streams.consumer_info("T6", "t6")
+            assert info.delivered is not None
+            assert (info.num_ack_pending, info.delivered.consumer_seq) == (0, 1)
+        await streams.delete_stream("T6")
 
 
 async def _publish(broker: NatsBroker, text: str, headers: Mapping[str, str]) -> None:

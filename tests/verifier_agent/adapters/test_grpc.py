@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -12,10 +13,13 @@ import grpc  # type: ignore[import-untyped]
 import grpc.aio  # type: ignore[import-untyped]
 import pytest
 
+from tests.support.stack import Stack
 from tests.verifier_agent.adapters.conftest import Cuttable, Tokens
 from tests.verifier_agent.adapters.grpc_adapters import aio_server, of_service, sync_server
+from tests.verifier_agent.adapters.processes import process, python
 from tocsin_verifier_agent import VerifierAgent
 from tocsin_verifier_agent.grpc import Refused, caller
+from tocsin_verifier_agent.sidecar.client import SidecarClient
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -336,3 +340,32 @@ async def test_no_watch_outlives_its_call(live: VerifierAgent, tokens: Tokens) -
                 return
             await asyncio.sleep(0.02)
     raise AssertionError("the watch is still there")
+
+
+@pytest.mark.parametrize("server", SERVERS)
+async def test_many_streams_end_together_when_the_sidecar_hangs(
+    server: str, shared: Stack, tokens: Tokens
+) -> None:
+    serving, kind = SERVERS[server]
+    socket = shared.folder / f"{server}.sock"
+    file = shared.folder / f"orders-by-{server}.tocsin"
+    file.touch(mode=0o600)
+    file.write_text(f'sidecar = "{socket.name}"\n' + (shared.folder / "orders.tocsin").read_text())
+    command = python("tocsin_verifier_agent.sidecar", "--file", str(file))
+    async with process(command, shared) as sidecar:
+        async with asyncio.timeout(20):
+            while not socket.exists():
+                assert sidecar.returncode is None, await sidecar.communicate()
+                await asyncio.sleep(0.05)
+        asks: Any = SidecarClient(socket)
+        async with serving(asks, service(kind)) as address, Client(address, tokens.good) as client:
+            streams = [client.call("unary_stream", "idle", b"") for _ in range(6)]
+            assert [await stream.read() for stream in streams] == [b"begun"] * 6
+            sidecar.send_signal(signal.SIGSTOP)
+            try:
+                async with asyncio.timeout(5):
+                    await asyncio.gather(*(refusal(drained(stream)) for stream in streams))
+            finally:
+                sidecar.send_signal(signal.SIGCONT)
+        await asks.leave_loop()
+        await asyncio.to_thread(asks.stop)

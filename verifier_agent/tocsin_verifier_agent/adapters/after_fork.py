@@ -16,7 +16,8 @@ class AfterFork:
 
     Threads and connections do not survive a fork: a process that was forked from one with a running
     agent gets a new agent. ``agent`` is an agent or what makes one; a file is read at once, so that
-    its errors show when the application is loaded.
+    its errors show when the application is loaded. With ``start`` False somebody else starts and
+    stops it, as where several adapters have one agent.
 
     Raises:
         ConfigurationError: the file is missing, open to others, or wrong.
@@ -37,6 +38,7 @@ class AfterFork:
         self._start = start
         self._lock = threading.Lock()
         self._started_in: int | None = None
+        self._was_live = False
 
     def is_ready(self) -> bool:
         """Whether :meth:`get` answers at once."""
@@ -49,23 +51,24 @@ class AfterFork:
         return self._agent
 
     def start(self) -> bool:
-        """Start this process's agent; return whether it is live. Once is enough.
+        """Start this process's agent, once; return whether it was live within 5 s.
 
         Raises:
-            RuntimeError: the one agent that was given ran already before the fork.
+            RuntimeError: the one agent that was given ran already before the fork, or somebody else
+                has started it.
         """
         with self._lock:
             here = os.getpid()
             if self._started_in == here:
-                return True
+                return self._was_live
             if self._started_in is not None:
                 if self._make is None:
                     raise RuntimeError("the agent was started before the fork")
                 self._agent = self._make()
-            live = self._agent.start()
+            self._was_live = self._agent.start()
             self._started_in = here
             atexit.register(self._stop, self._agent, here)
-            return live
+            return self._was_live
 
     @staticmethod
     def _stop(agent: Authenticator, started_in: int) -> None:

@@ -15,10 +15,22 @@ from tocsin_verifier_agent.adapters.presented import Presented
 # RFC 6455 section 7.4.1, and the IANA registry: policy violation, try again later.
 CLOSE_REJECTED, CLOSE_STALE = 1008, 1013
 DENIAL = "websocket.http.response"
-# Most streams end before this and are then never watched: a watch costs a task.
+# Most answers end before this and are then never watched: a watch costs a task. As long is a token
+# good without another look.
 WATCH_AFTER_S = 0.1
 CLOSE_TIMEOUT_S = 1.0
 _STARTS = frozenset({"http.response.start", "websocket.accept", f"{DENIAL}.start"})
+_GRANTS = frozenset({"http.response.start", "websocket.accept"})
+_SAFE = frozenset({"GET", "HEAD"})
+# What an answer is made of, and the flag that says that more of it comes. Anything else (hints, a
+# push, what is for a debugger) is no part of it.
+_MORE: dict[str, str | None] = {
+    "http.response.body": "more_body",
+    "http.response.zerocopysend": "more_body",
+    "http.response.trailers": "more_trailers",
+    "http.response.pathsend": None,
+}
+_NO_LONGER_GOOD = "the token is no longer good"
 _log = logging.getLogger("tocsin.asgi")
 
 
@@ -32,9 +44,13 @@ class CutOff(ConnectionResetError):
 class Connection:
     """Stands between the server and the application.
 
-    While a WebSocket is open, or an answer is being streamed, the token is watched. Once it is
-    refused, the application is cancelled, and nothing that it still sends reaches the client; a
+    While a WebSocket is open, or an answer has begun and not ended, the token is watched. Once it
+    is refused, the application is cancelled, and nothing that it still sends reaches the client; a
     stream lacks its end, so that no client takes it for complete.
+
+    What begins late (a WebSocket that is accepted, the answer to a long poll) begins only after
+    another look at the token. Not so the answer to a request that may have changed something: a
+    client that is told 401 does the same again with its next token (RFC 9110 section 9.2.1).
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -42,8 +58,10 @@ class Connection:
         self._receive = receive
         self._send = send
         self._websocket = scope["type"] == "websocket"
+        self._repeatable = self._websocket or scope["method"] in _SAFE
         self._presented: Presented | None = None
-        self._received = self._started = self._over = False
+        self._received = self._started = self._trailers = self._over = False
+        self._came = asyncio.get_running_loop().time()
         self._refusal: Refusal | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -106,18 +124,44 @@ class Connection:
 
     async def _to_server(self, message: Message) -> None:
         if self._refusal is not None:
-            raise CutOff("the token is no longer good")
-        kind, goes_on = message["type"], bool(message.get("more_body"))
+            raise CutOff(_NO_LONGER_GOOD)
+        kind = message["type"]
+        if kind in _GRANTS:
+            await self._look_anew()
         if kind in _STARTS:
             self._started = True
-        elif kind == "websocket.close" or (kind.startswith("http.response.") and not goes_on):
+            self._trailers = bool(message.get("trailers"))
+        elif self._is_last(message):
             # What runs after the answer, such as background tasks, is not cut off.
             self._ends()
-        if goes_on and not self._websocket:
-            self._watch_soon()
         await self._send(message)
-        if kind == "websocket.accept":
+        if kind in _GRANTS:
             self._watch_soon()
+
+    def _is_last(self, message: Message) -> bool:
+        kind = message["type"]
+        if kind not in _MORE:
+            return bool(kind == "websocket.close")
+        if self._trailers and kind != "http.response.trailers":
+            return False
+        flag = _MORE[kind]
+        return flag is None or not message.get(flag)
+
+    async def _look_anew(self) -> None:
+        """Refuse instead of beginning, if so much time has passed that the token may be dead.
+
+        Raises:
+            CutOff: it is.
+        """
+        since = asyncio.get_running_loop().time() - self._came
+        if self._presented is None or not self._repeatable or since < WATCH_AFTER_S:
+            return
+        refusal = await self._presented.refused()
+        if refusal is None:
+            return
+        self._refusal = bearer.refusal_of(refusal)
+        await self.refuse(self._refusal)
+        raise CutOff(_NO_LONGER_GOOD)
 
     # --- the watch ------------------------------------------------------------------------------
 

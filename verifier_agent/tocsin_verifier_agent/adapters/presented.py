@@ -170,6 +170,21 @@ class Presented:
         except Exception as error:
             return _unwatched(error)
 
+    async def refused(self) -> TokenRejected | AgentStale | None:
+        """Ask again by the strictest demand made so far; return why it is refused, if it is.
+
+        Nothing is raised: what cannot be looked at must not go on.
+        """
+        try:
+            await self._agent.authenticate(
+                self._token, self._max_staleness, self._on_stale, self._certificate
+            )
+        except (TokenRejected, AgentStale) as refusal:
+            return refusal
+        except Exception as error:
+            return _unwatched(error)
+        return None
+
     def refused_now(self) -> TokenRejected | AgentStale | None:
         """Look again by the strictest demand made so far; return why it is refused, if it is.
 

@@ -136,7 +136,7 @@ class SidecarClient:
         return self.describe()["state"] == "live"
 
     def stop(self) -> None:
-        """Close the connections of code without an event loop."""
+        """Close all connections, from code without an event loop."""
         self._connections.close_blocking()
 
     # --- verdicts -------------------------------------------------------------------------------

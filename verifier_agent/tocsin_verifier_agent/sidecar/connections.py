@@ -10,6 +10,7 @@ import asyncio
 import os
 import threading
 import weakref
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -93,11 +94,20 @@ class Connections:
             await client.aclose()
 
     def close_blocking(self) -> None:
-        """Close those of code without an event loop."""
+        """Close those of code without an event loop, and of loops that run in threads of ours."""
         with self._lock:
             client, self._blocking = self._blocking, None
-        if client is not None and self._pid == os.getpid():
+            of_loops = list(self._of_loop.items())
+            self._of_loop = weakref.WeakKeyDictionary()
+        if self._pid != os.getpid():
+            return
+        if client is not None:
             client.close()
+        for loop, of_loop in of_loops:
+            if loop.is_running():
+                closing = asyncio.run_coroutine_threadsafe(of_loop.aclose(), loop)
+                with suppress(TimeoutError):
+                    closing.result(TIMEOUT_S)
 
     def _check(self) -> None:
         """Before each question: the folder may be newer than this process."""
