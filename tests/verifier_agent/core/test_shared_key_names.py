@@ -62,11 +62,29 @@ def test_no_key_is_tried_but_that_of_the_issuer_that_the_token_names(agent: Agen
         assert agent.code(of(iss, KEYS[IDPS[0]])) == "signature"
 
 
-@pytest.mark.parametrize("iss", ["https://stranger.example", ISSUER, 7, None, list(IDPS)])
-def test_who_names_none_of_them_is_refused_without_a_signature(agent: Agent, iss: object) -> None:
+NOT_THEIRS = {"https://stranger.example": "iss", 7: "iss", None: "iss", ISSUER: "kid"}
+
+
+@pytest.mark.parametrize(("iss", "code"), NOT_THEIRS.items())
+def test_who_names_none_of_them_is_refused_without_a_signature(
+    agent: Agent, iss: object, code: str
+) -> None:
     text = of(iss, KEYS[IDPS[0]])
-    assert agent.code(text) == "iss"
-    assert agent.code(text[: text.rindex(".") + 1] + "AAAA") == "iss"
+    assert agent.code(text) == code
+    assert agent.code(text[: text.rindex(".") + 1] + "AAAA") == code
+
+
+def test_an_issuer_that_has_given_up_the_name(agent: Agent) -> None:
+    """As with any key that is not known, a newer import may have it."""
+    following = (ImportedKey(kid="key-2", jwk=dict(KEYS[IDPS[0]].public.jwk)),)
+    agent.fold(
+        IssuerKeysImported(
+            id="next", reason="import", initiator="system", iss=IDPS[0], keys=following
+        )
+    )
+    agent.beat()
+    assert agent.code(of(IDPS[0], KEYS[IDPS[0]])) == "kid"
+    assert agent.code(of(IDPS[1], KEYS[IDPS[1]])) == "accepted"
 
 
 def test_a_payload_that_cannot_be_read(agent: Agent) -> None:

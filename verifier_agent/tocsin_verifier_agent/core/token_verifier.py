@@ -185,7 +185,7 @@ class TokenVerifier:
                 header = jws.parse_header(head)
             candidates = self._authority.keys(header.kid)
             if len(candidates) > 1:
-                candidates = _of_its_issuer(candidates, body)
+                candidates = self._of_its_issuer(candidates, body)
             key = _signed_by(candidates, header, signed, signature)
             payload = base64url.decode(body)
             profile: IssuerProfile | None = None
@@ -218,20 +218,22 @@ class TokenVerifier:
         bound_to = None if read.cnf is UNSET else read.cnf.x5t_s256
         return CachedToken(payload, read, facts, header.kid, key, generation, ends, bound_to)
 
+    def _of_its_issuer(self, candidates: Iterable[TrustedKey], body: str) -> tuple[TrustedKey, ...]:
+        """Of keys that many issuers gave one name, those of the issuer that the token names: else
+        one token could cost a signature for each of them.
 
-def _of_its_issuer(candidates: Iterable[TrustedKey], body: str) -> tuple[TrustedKey, ...]:
-    """Of keys that many issuers gave one name, those of the issuer that the token names: else one
-    token could cost a signature for each of them.
-
-    Raises:
-        EncodingRejected: the payload is not one strict JSON object.
-        TokenRejected: ``iss``.
-    """
-    iss = strict_json.loads_object(base64url.decode(body), access_token.MAX_VALUES).get("iss")
-    found = tuple(key for key in candidates if type(iss) is str and iss in key.profiles)
-    if not found:
-        raise TokenRejected("iss")
-    return found
+        Raises:
+            EncodingRejected: the payload is not one strict JSON object.
+            TokenRejected: ``iss``, or ``kid`` where that issuer has no key of the name.
+        """
+        claims = strict_json.loads_object(base64url.decode(body), access_token.MAX_VALUES)
+        iss = claims.get("iss")
+        if type(iss) is not str or iss not in self._audiences:
+            raise TokenRejected("iss")
+        found = tuple(key for key in candidates if iss in key.profiles)
+        if not found:
+            raise TokenRejected("kid")
+        return found
 
 
 def _signed_by(
