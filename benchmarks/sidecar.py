@@ -26,9 +26,10 @@ from statistics import median
 from typing import Any, cast
 from urllib.parse import urlencode, urlsplit
 
+import httpx
+
 from benchmarks.bars import report
 from benchmarks.stack import Stack, running_stack
-from benchmarks.tokens import mint
 from tocsin_issuer.embedded.port import find_free
 from tocsin_issuer.http.introspection_endpoint import PERMISSION
 from tocsin_issuer.store.clients import ClientStore
@@ -37,6 +38,7 @@ from tocsin_verifier_agent import VerifierAgent
 from tocsin_verifier_agent.sidecar.client import SidecarClient
 
 AUDIENCE = "orders"
+CLIENT = "benchmark"
 TOKENS = 200
 CONNECTIONS = 8
 ROUNDS = 3
@@ -176,10 +178,10 @@ async def introspection_client(redis_url: str) -> str:
     """The value of the header that authenticates a client that may introspect."""
     redis = connect(redis_url)
     try:
-        secret = await ClientStore(redis).create("benchmark", [AUDIENCE], [PERMISSION])
+        secret = await ClientStore(redis).create(CLIENT, [AUDIENCE], [PERMISSION])
     finally:
         await redis.aclose()
-    return "Basic " + base64.b64encode(f"benchmark:{secret}".encode()).decode()
+    return "Basic " + base64.b64encode(f"{CLIENT}:{secret}".encode()).decode()
 
 
 def auth_request(token: str) -> str:
@@ -198,15 +200,22 @@ def introspection_request(token: str, credentials: str) -> str:
     )
 
 
-def side_by_side(stack: Stack, tokens: Sequence[str]) -> dict[str, float]:
+def issued(stack: Stack, credentials: str) -> list[str]:
+    """Tokens that the issuer knows of: of others introspection says that they are inactive."""
+    form = {"grant_type": "client_credentials", "audience": AUDIENCE}
+    with httpx.Client(headers={"Authorization": credentials}) as client:
+        answers = [client.post(f"{stack.issuer}/oauth/token", data=form) for _ in range(TOKENS)]
+    return [str(answer.raise_for_status().json()["access_token"]) for answer in answers]
+
+
+def side_by_side(stack: Stack, credentials: str, tokens: Sequence[str]) -> dict[str, float]:
     """All HTTP figures."""
     access = tomllib.loads((stack.folder / ".tocsin" / "admin.toml").read_text())
     internal = urlsplit(access["internal_url"])
-    credentials = asyncio.run(introspection_client(stack.redis_url))
     auth = [auth_request(token) for token in tokens]
     introspection = [introspection_request(token, credentials) for token in tokens]
     path, port = stack.folder / "run" / "tocsin.sock", find_free()
-    has_claims, active = "x-tocsin-subject: u_", '"active":true'
+    has_claims, active = f"x-tocsin-subject: {CLIENT}", '"active":true'
     loads = {
         "sidecar": Load(str(path), "", 0, auth, has_claims),
         "sidecar_tcp": Load("", "127.0.0.1", port, auth, has_claims),
@@ -267,13 +276,9 @@ def microseconds(verify: Callable[[str], object], tokens: Sequence[str]) -> floa
 def run() -> dict[str, Any]:
     """Start everything and measure."""
     with running_stack(AUDIENCE) as stack:
-        agent = VerifierAgent.from_file(stack.service_file(AUDIENCE))
-        agent.start()
-        keys = agent.replica.trust.token_keys
-        agent.stop()
-        signer = next(one for one in stack.token_signers() if one.kid in keys)
-        tokens = mint(signer, stack.issuer, TOKENS)
-        figures = side_by_side(stack, tokens)
+        credentials = asyncio.run(introspection_client(stack.redis_url))
+        tokens = issued(stack, credentials)
+        figures = side_by_side(stack, credentials, tokens)
         verify_us = in_process(stack, tokens)
     figures |= {"verify_us": verify_us, "verify_per_s": 1e6 / verify_us}
     return {key: round(value, 3) for key, value in figures.items()} | {"connections": CONNECTIONS}

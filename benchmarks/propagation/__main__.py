@@ -16,7 +16,6 @@ from benchmarks.propagation import fanout, storm
 
 SIZES = (1, 10, 100)
 ROUNDS = 300
-FEW_ROUNDS = 100  # for all sizes but the last
 STORM_AGENTS = 2000
 
 
@@ -25,15 +24,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="agents, rising")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="with the most agents")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="for each size")
     parser.add_argument("--storm-agents", type=int, default=STORM_AGENTS, help="0: no storm")
     parser.add_argument(
         "--storm-down-s", type=float, default=0.0, help="how long NATS stays away once killed"
     )
     options = parser.parse_args(arguments)
     sizes = sorted(options.sizes)
-    rounds = {size: min(options.rounds, FEW_ROUNDS) for size in sizes} | {sizes[-1]: options.rounds}
-    by_size = asyncio.run(fanout.measure(rounds))
+    by_size = asyncio.run(fanout.measure(dict.fromkeys(sizes, options.rounds)))
     figures: dict[str, float] = {"agents": sizes[-1], **by_size[sizes[-1]]}
     for size in sizes[:-1]:
         for key in (

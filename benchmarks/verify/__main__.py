@@ -3,7 +3,7 @@
 RS256 is measured with a live agent, fed by a real NATS with some rules in force, the other
 algorithms with the same verifier over a ledger in memory; all of them beside a real Valkey on
 loopback. Every figure is a median, in microseconds of one call; ratios are taken slice by slice,
-all works in turn, so that they hold on any machine. Every call is given a text of its own, as a
+the two works in turn, so that they hold on any machine. Every call is given a text of its own, as a
 request is. Keys without an algorithm are RS256's.
 """
 
@@ -39,9 +39,11 @@ BARS = (
     Bar("first_over_raw", "<=", 1.5),  # aim: 1.2
     Bar("repeat_speedup", ">=", 200),  # aim: 400
 )
-RATIOS = {
-    "first_over_raw": ("first_sight", "raw"),
-    "repeat_speedup": ("pyjwt_redis", "repeat"),
+# What is compared does its slices in turn; no service runs all of these libraries.
+PAIRS = {
+    ("raw", "first_sight"): {"first_over_raw": ("first_sight", "raw")},
+    ("pyjwt", "joserfc"): {},
+    ("pyjwt_redis", "repeat"): {"repeat_speedup": ("pyjwt_redis", "repeat")},
 }
 
 Ours = Callable[[str], object]
@@ -86,14 +88,16 @@ def of_one_algorithm(
     first, seen = Work(ours, fresh), Work(ours, fresh, MANY)
     works: dict[str, Work[Any]] = {
         "raw": peers.bare(signer),
-        "first_sight": first,  # before it is seen again
+        "first_sight": first,
         "pyjwt": peers.pyjwt(signer, issuer),
         "joserfc": peers.joserfc(signer, issuer),
         "pyjwt_redis": peers.pyjwt_and_redis(signer, issuer, store),
         "repeat": seen,
     }
     half = len(tokens) // 2
-    figures = in_turn(tokens[:half], works, RATIOS)
+    figures: dict[str, float] = {}
+    for pair, ratios in PAIRS.items():
+        figures |= in_turn(tokens[:half], {name: works[name] for name in pair}, ratios)
     others = tokens[half:]
     for name, work in works.items():
         figures[f"two_threads_{name}_us"] = in_two_threads(others, work)
