@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     sizes = sorted(options.sizes)
-    by_size = asyncio.run(fanout.measure(dict.fromkeys(sizes, options.rounds)))
+    by_size = asyncio.run(fanout.measure(sizes, options.rounds))
     figures: dict[str, float] = {"agents": sizes[-1], **by_size[sizes[-1]]}
     for size in sizes[:-1]:
         for key in (

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import median
 
 from nats.aio.client import Client
@@ -116,8 +116,8 @@ class FanOut:
         return max(int(answer["last"]) for answer in answers)
 
 
-async def measure(rounds: Mapping[int, int]) -> dict[int, Figures]:
-    """The figures for each size that has a number of ``rounds``; the sizes must rise."""
+async def measure(sizes: Sequence[int], rounds: int) -> dict[int, Figures]:
+    """The figures for each of ``sizes``, which must rise, over so many rounds."""
     async with (
         measured_issuer() as issuer,
         group_processes(PROCESSES, issuer.service_file) as agents,
@@ -127,6 +127,6 @@ async def measure(rounds: Mapping[int, int]) -> dict[int, Figures]:
         publisher = await connect(address, name="bare publisher")
         try:
             fan_out = FanOut(issuer, agents, bare, publisher)
-            return {size: await fan_out.measure(size, count) for size, count in rounds.items()}
+            return {size: await fan_out.measure(size, rounds) for size in sizes}
         finally:
             await publisher.close()

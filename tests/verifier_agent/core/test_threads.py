@@ -165,4 +165,4 @@ def test_the_cache_keeps_its_count_under_many_writers() -> None:
     assert not wrong
     cache = agent.cache
     assert len(cache) <= 10
-    assert cache._bytes == sum(_size(*item) for item in cache._entries.items()) <= 40_000
+    assert cache._bytes == sum(_size(entry) for entry in cache._entries.values()) <= 40_000

@@ -40,11 +40,12 @@ from tocsin_verifier_agent.core.access_token import AccessToken
 from tocsin_verifier_agent.core.authority import TrustedKey
 from tocsin_verifier_agent.core.token_cache import CachedToken, TokenCache
 
-OVERHEAD = 1280  # and a payload of two bytes, twice
+OVERHEAD = 1376  # and a payload of two bytes, twice
 
 
 def entry(**changes: Any) -> CachedToken:
     plain: dict[str, Any] = {
+        "text": "t",
         "payload": b"{}",
         "token": AccessToken(aud="a", exp=NOW, iat=NOW, iss="i", sub="s"),
         "facts": TokenFacts("k", (), ("j",), None, "s", (), NOW),
@@ -71,9 +72,9 @@ def test_entries_and_bytes_stay_within_their_bounds(
     cache = TokenCache(max_entries=most, max_bytes=size)
     held: dict[str, int] = {}
     for name, length, keep in steps:
-        text = f"{name}".ljust(length, "x")
+        text = f"{name}".rjust(length, "x")
         if keep:
-            cache.put(text, entry())
+            cache.put(entry(text=text))
             held[text] = len(text) + 2 * 2 + OVERHEAD
         else:
             cache.discard(text)
@@ -115,13 +116,32 @@ def test_no_entry_weighs_more_than_it_is_taken_for(changes: dict[str, Any]) -> N
 def test_the_oldest_goes_first() -> None:
     cache = TokenCache(max_entries=3)
     for text in "abcd":
-        cache.put(text, entry())
+        cache.put(entry(text=text))
     assert cache.get("a") is None
     assert cache.get("b") is not None
-    cache.put("b", entry())
-    cache.put("e", entry())
+    cache.put(entry(text="b"))
+    cache.put(entry(text="e"))
     assert cache.get("c") is None
     assert cache.get("b") is not None
+
+
+def test_tokens_that_end_alike_are_told_apart() -> None:
+    """Nobody can make two good ones; here, the same signature under two payloads."""
+    cache, end = TokenCache(max_entries=3), "s" * 40
+    cache.put(entry(text="one" + end))
+    assert cache.get("one" + end) is not None
+    assert cache.get("two" + end) is None
+    cache.put(entry(text="two" + end))
+    assert cache.get("one" + end) is None
+    assert cache.get("two" + end) is not None
+    assert len(cache) == 1
+    agent = Agent()
+    good = agent.mint()
+    agent.verify(good)
+    head, _, signature = good.split(".")
+    assert agent.code(f"{head}.{agent.mint().split('.')[1]}.{signature}") == "signature"
+    assert agent.code(good) == "accepted"
+    assert len(agent.cache) == 1
 
 
 def test_ten_thousand_tokens_of_a_thousand_subjects_fill_it_and_no_more() -> None:

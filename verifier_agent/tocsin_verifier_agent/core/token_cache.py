@@ -1,6 +1,10 @@
 """Tokens that have been verified once, so that seeing them again costs no signature.
 
 Only good tokens get in, so bad ones cannot flood it. Both entries and bytes are bounded.
+
+A request brings a text that nobody has hashed yet, and to hash all of it would be a quarter of what
+a token seen before costs. So an entry stands under the token's last characters, which are of its
+signature, and whoever looks compares the whole text. Of good tokens that end alike one is kept.
 """
 
 from collections import OrderedDict
@@ -12,13 +16,15 @@ from tocsin_revocation_bus.core.state import TokenFacts
 from tocsin_verifier_agent.core.access_token import AccessToken
 from tocsin_verifier_agent.core.authority import TrustedKey
 
+TAIL = -32  # where those characters begin: 24 bytes of the signature
 # Bytes at most of an entry's objects, beside the texts of token and payload, and of each value
 # that a payload may hold more than usual. A test weighs real entries against them.
-_ENTRY, _VALUE = 1280, 64
+_ENTRY, _VALUE = 1376, 64
 
 
 class CachedToken(Struct, gc=False):
-    """``generation`` is that of the state in which the rules last let the token pass.
+    """``text`` is the token's. ``generation`` is that of the state in which the rules last let it
+    pass.
 
     ``kid`` is the header's; ``not_after`` is when the token's or its key's time is over, in seconds
     of UTC; ``bound_to`` is the thumbprint of the one certificate that the token may come with;
@@ -26,6 +32,7 @@ class CachedToken(Struct, gc=False):
     need not look at it.
     """
 
+    text: str
     payload: bytes
     token: AccessToken
     facts: TokenFacts
@@ -41,6 +48,7 @@ class TokenCache:
     """Bounded; the oldest entry goes first.
 
     Writes take ``lock``, which whoever shares the cache between threads gives; reads take none.
+    ``ending_with`` finds what may be a token's entry by its last characters, from ``TAIL`` on.
     """
 
     def __init__(
@@ -56,37 +64,39 @@ class TokenCache:
         self._bytes = 0
         self._max_entries = max_entries
         self._max_bytes = max_bytes
-        self.get = self._entries.get
+        self.ending_with = self._entries.get
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def put(self, token: str, entry: CachedToken) -> None:
+    def get(self, token: str) -> CachedToken | None:
+        """The entry of this very text."""
+        entry = self.ending_with(token[TAIL:])
+        return entry if entry is not None and entry.text == token else None
+
+    def put(self, entry: CachedToken) -> None:
         """Keep one, and make room. What is larger than the whole cache is not kept."""
-        entries, size = self._entries, _size(token, entry)
+        entries, tail, size = self._entries, entry.text[TAIL:], _size(entry)
         entry.size = size
         if size > self._max_bytes:
             return
         with self._lock:
-            if token in entries:
-                self._discard(token)
-            entries[token] = entry
+            if tail in entries:
+                self._bytes -= entries.pop(tail).size
+            entries[tail] = entry
             self._bytes += size
             while self._bytes > self._max_bytes or len(entries) > self._max_entries:
                 self._bytes -= entries.popitem(last=False)[1].size
 
     def discard(self, token: str) -> None:
-        """Forget one."""
+        """Forget one, and any other that ends like it."""
         with self._lock:
-            self._discard(token)
-
-    def _discard(self, token: str) -> None:
-        entry = self._entries.pop(token, None)
-        if entry is not None:
-            self._bytes -= entry.size
+            entry = self._entries.pop(token[TAIL:], None)
+            if entry is not None:
+                self._bytes -= entry.size
 
 
-def _size(token: str, entry: CachedToken) -> int:
+def _size(entry: CachedToken) -> int:
     """Bytes at most, for the bound. What a payload says is held twice: as it came and as read."""
     payload = entry.payload
-    return _ENTRY + len(token) + 2 * len(payload) + _VALUE * payload.count(b",")
+    return _ENTRY + len(entry.text) + 2 * len(payload) + _VALUE * payload.count(b",")

@@ -25,7 +25,7 @@ from tocsin_verifier_agent.core.claims_check import (
     foreign_facts_from,
 )
 from tocsin_verifier_agent.core.confirmation import Certificate, check_certificate
-from tocsin_verifier_agent.core.token_cache import CachedToken, TokenCache
+from tocsin_verifier_agent.core.token_cache import TAIL, CachedToken, TokenCache
 from tocsin_verifier_agent.core.verified import Verified
 
 MAX_TOKEN_LENGTH = 8192
@@ -58,7 +58,7 @@ class TokenVerifier:
         self._wall_clock = wall_clock
         self._typ = typ
         self._cache = TokenCache() if cache is None else cache
-        self._cached = self._cache.get
+        self._ending_with = self._cache.ending_with
         self._headers: dict[str, Header] = {}
         self._latest = 0  # reading of the lease clock
 
@@ -78,9 +78,9 @@ class TokenVerifier:
         until = self._authority.valid_until(max_staleness_ns, wall)
         if until is None:
             raise self._stale(wall)
-        seen = entry = None
-        if type(token) is str and len(token) <= MAX_TOKEN_LENGTH:  # else even its hash costs
-            seen = entry = self._cached(token)
+        seen = entry = self._ending_with(token[TAIL:]) if type(token) is str else None
+        if entry is not None and entry.text != token:
+            entry = None
         if entry is None or entry.generation != self._rules.generation or wall >= entry.not_after:
             entry = self._look_closely(token, entry, until, wall)
         if entry.bound_to is not None:
@@ -89,7 +89,7 @@ class TokenVerifier:
         if now > until:
             raise self._stale(wall)
         if seen is not entry:
-            self._cache.put(token, entry)
+            self._cache.put(entry)
         ends = wall + (until - now) * 1e-9
         not_after = entry.not_after
         return Verified(entry.payload, entry.token, ends if ends < not_after else not_after)
@@ -216,7 +216,7 @@ class TokenVerifier:
         if window is not None and window.verify_until < ends:
             ends = window.verify_until
         bound_to = None if read.cnf is UNSET else read.cnf.x5t_s256
-        return CachedToken(payload, read, facts, header.kid, key, generation, ends, bound_to)
+        return CachedToken(token, payload, read, facts, header.kid, key, generation, ends, bound_to)
 
     def _of_its_issuer(self, candidates: Iterable[TrustedKey], body: str) -> tuple[TrustedKey, ...]:
         """Of keys that many issuers gave one name, those of the issuer that the token names: else
