@@ -27,7 +27,7 @@ demo: $(STAMP) ## The whole story on real NATS and Valkey; the last line is one 
 	@$(BIN)/tocsin demo
 
 test: $(STAMP) ## Every test
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: $(STAMP) ## Lint, types, import contracts
 	@$(BIN)/ruff check .

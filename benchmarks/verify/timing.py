@@ -22,7 +22,8 @@ def fresh(texts: Iterable[str]) -> list[str]:
 class Work(Generic[T]):
     """What is timed: ``call``, on each of what ``prepare`` makes, untimed, of a slice of tokens.
 
-    With ``rounds`` it is done so many times over, where one slice would be too short to time.
+    With ``rounds`` it is done so many times over, where one slice would be too short to time; what
+    is prepared is new in each, as a request's text is when it is verified.
     """
 
     call: Callable[[T], object]
@@ -31,12 +32,14 @@ class Work(Generic[T]):
 
     def seconds(self, tokens: Sequence[str]) -> float:
         """Of one call."""
-        inputs = [one for _ in range(self.rounds) for one in self.prepare(tokens)]
-        call = self.call
-        began = time.perf_counter()
-        for one in inputs:
-            call(one)
-        return (time.perf_counter() - began) / len(inputs)
+        call, taken = self.call, 0.0
+        for _ in range(self.rounds):
+            inputs = self.prepare(tokens)
+            began = time.perf_counter()
+            for one in inputs:
+                call(one)
+            taken += time.perf_counter() - began
+        return taken / (self.rounds * len(tokens))
 
 
 def in_turn(

@@ -67,6 +67,9 @@ async def test_a_route_may_demand_a_fresher_proof(stack: Stack) -> None:
         with pytest.raises(AgentStale):
             agent.verify(login["access_token"], max_staleness=0.5)
         stack.nats.start()
+        # A client that is stopped while it reconnects leaves its socket to the next test.
+        assert await _live_again(agent, login["access_token"])
+        assert (await stack.post("/v1/logout", login["access_token"])).status_code in (200, 202)
 
 
 async def test_an_agent_with_a_thread_of_its_own(stack: Stack) -> None:
