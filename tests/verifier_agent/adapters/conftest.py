@@ -1,4 +1,8 @@
-"""One stack for the folder, an agent that is live, and one that has lost its lease."""
+"""One stack for each file, an agent that is live, and one that has lost its lease.
+
+Not one for the folder: its issuer lives in the tests' loop, which stands still while a worker is
+busy with files from elsewhere, and every lease lapses meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +32,7 @@ LEASE_S = 3.0
 LEEWAY_S = 30
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     folder = tmp_path_factory.mktemp("adapters")
     policy = Policy(lease_ms=int(LEASE_S * 1000), heartbeat_ms=200)
@@ -36,7 +40,7 @@ async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stac
         yield running
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def live(shared: Stack) -> AsyncIterator[VerifierAgent]:
     """An agent on a thread of its own."""
     agent = shared.agent()
@@ -62,13 +66,13 @@ class Cuttable:
         raise AssertionError("the agent never went stale")
 
 
-@pytest_asyncio.fixture(loop_scope="session")
+@pytest_asyncio.fixture(loop_scope="module")
 async def cuttable(shared: Stack) -> AsyncIterator[Cuttable]:
     async with behind_a_relay(shared) as found:
         yield found
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stale(shared: Stack) -> AsyncIterator[VerifierAgent]:
     """An agent that was live once."""
     async with behind_a_relay(shared) as found:
@@ -119,7 +123,7 @@ class Tokens:
         return expiring(self.stack, kid_of(self.good), seconds, **changes)
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def tokens(shared: Stack, live: VerifierAgent) -> Tokens:
     good, revoked = await shared.log_in(), await shared.log_in()
     signed_with = kid_of(good["access_token"])

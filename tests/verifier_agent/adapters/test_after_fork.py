@@ -24,7 +24,7 @@ def test_that_it_was_not_live_is_said_again() -> None:
         agent.stop()
 
 
-@pytest.mark.asyncio(loop_scope="session")
+@pytest.mark.asyncio(loop_scope="module")
 async def test_one_adapter_starts_an_agent(shared: Stack) -> None:
     agent = shared.agent()
     keeper = after_fork.AfterFork(agent)

@@ -19,7 +19,7 @@ from tests.verifier_agent.adapters.contract import (
 from tests.verifier_agent.adapters.faststream_adapter import faststream
 from tocsin_verifier_agent import VerifierAgent
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ALL = frozenset(field.name for field in fields(Answer))
 # What each protocol has a place for.

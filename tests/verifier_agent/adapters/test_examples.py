@@ -25,7 +25,7 @@ class Order(BaseModel):
     item: str
 
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from tests.verifier_agent.adapters.fastapi_app import fastapi_app, mounting_app,
 from tests.verifier_agent.adapters.http_adapters import http_answer
 from tocsin_verifier_agent import VerifierAgent
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest.fixture

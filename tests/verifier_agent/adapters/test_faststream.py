@@ -18,7 +18,7 @@ from tocsin_verifier_agent import Verified, VerifierAgent
 from tocsin_verifier_agent.faststream import TocsinMiddleware, require
 from tocsin_verifier_agent.testing import LocalIssuer
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 def bearer(token: str) -> dict[str, str]:

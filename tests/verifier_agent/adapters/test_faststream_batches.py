@@ -19,7 +19,7 @@ from tocsin_verifier_agent import VerifierAgent
 from tocsin_verifier_agent.faststream import TocsinMiddleware, caller, callers, require
 from tocsin_verifier_agent.testing import LocalIssuer
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 class Batches:

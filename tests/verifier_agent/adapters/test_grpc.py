@@ -21,7 +21,7 @@ from tocsin_verifier_agent import VerifierAgent
 from tocsin_verifier_agent.grpc import Refused, caller
 from tocsin_verifier_agent.sidecar.client import SidecarClient
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 WITHIN_S = 1.0
 UNAUTHENTICATED, UNAVAILABLE = grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.UNAVAILABLE

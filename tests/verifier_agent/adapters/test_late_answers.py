@@ -18,7 +18,7 @@ from tests.verifier_agent.adapters.test_long_lived import Watched, protected
 from tocsin_verifier_agent import VerifierAgent
 from tocsin_verifier_agent.fastapi import TocsinMiddleware
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 WITHIN_S = 1.0
 START = {"type": "http.response.start", "status": 200, "headers": []}

@@ -12,7 +12,7 @@ from tests.verifier_agent.adapters.asgi_driver import uvicorn_serving
 from tocsin_verifier_agent import VerifierAgent
 from tocsin_verifier_agent.asgi import TocsinMiddleware
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 class Server:

@@ -23,7 +23,7 @@ from tocsin_verifier_agent import VerifierAgent
 from tocsin_verifier_agent.adapters.bearer import Refused
 from tocsin_verifier_agent.asgi import TocsinMiddleware
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 WITHIN_S = 1.0
 

@@ -23,7 +23,7 @@ from tests.verifier_agent.adapters.conftest import Tokens
 from tests.verifier_agent.adapters.processes import process, python, web_server
 from tests.verifier_agent.sidecar import running
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 WITHIN_S = 2.0
 GUNICORN = ("gunicorn", "--workers", "2", "--worker-class", "sync", "--log-level", "error")
@@ -77,7 +77,7 @@ def only(worker: int, workers: set[int]) -> Iterator[None]:
         os.kill(other, signal.SIGCONT)
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def sidecar(shared: Stack) -> AsyncIterator[Path]:
     """A file with one more line, and the sidecar that it names."""
     file = shared.folder / "orders-by-sidecar.tocsin"

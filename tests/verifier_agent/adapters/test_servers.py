@@ -13,7 +13,7 @@ from tests.verifier_agent.adapters.conftest import Tokens
 from tests.verifier_agent.adapters.processes import python, web_server
 from tests.verifier_agent.adapters.websocket_client import CLOSE, HandshakeRefused, connected
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 WITHIN_S = 1.0
 APPS = "tests.verifier_agent.adapters.served_apps"
