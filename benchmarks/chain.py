@@ -11,7 +11,7 @@ from benchmarks.tokens import AUDIENCE
 from tocsin_issuer.core.sequencer import Committed, Sequencer
 from tocsin_issuer.keys import ceremony
 from tocsin_issuer.keys.signer import PrivateKeySigner, generate
-from tocsin_revocation_bus.clocks import lease_clock
+from tocsin_revocation_bus.clocks import lease_clock, quick_clock
 from tocsin_revocation_bus.core.replica import Replica
 from tocsin_revocation_bus.core.trust import PinnedRoots
 from tocsin_schemas import keyset as keysets
@@ -66,6 +66,7 @@ def verifier_over(replica: Replica) -> TokenVerifier:
         audiences={ISSUER: frozenset({AUDIENCE})},
         lease_clock=lease_clock,
         wall_clock=time.time,
+        quick_clock=quick_clock,
         cache=TokenCache(threading.Lock()),
     )
 

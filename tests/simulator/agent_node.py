@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from tests.simulator import ring
 from tests.simulator.adversary import Kind
+from tests.simulator.clock import SECOND
 from tests.simulator.population import Token
 from tocsin_revocation_bus.core import replica as replicas
 from tocsin_revocation_bus.core.replica import Outcome, Replica
@@ -76,12 +77,13 @@ class Interposed(LedgerAuthority):
 
 
 class AgentNode:
-    """Everything that a restart loses; ``clock`` and ``wall`` are the machine's."""
+    """Everything that a restart loses; ``clock``, ``quick`` and ``wall`` are the machine's."""
 
     def __init__(self, world: World, name: str) -> None:
         self.world = world
         self.name = name
         self.clock = world.new_lease_clock()
+        self.quick = world.new_quick_clock()
         self.wall = world.new_wall_clock(240)
         self.verifying: Token | None = None
         self.start()
@@ -94,6 +96,7 @@ class AgentNode:
             audiences={ring.ISSUER: frozenset([ring.AUDIENCE])},
             lease_clock=lambda: self.clock.read(self.world.now),
             wall_clock=lambda: self.wall.read(self.world.now),
+            quick_clock=lambda: self.quick.read(self.world.now) / SECOND,
         )
         self.taken: set[str] = set()
         self._fetching_until = 0

@@ -53,6 +53,11 @@ MUTANTS = (
         core_mutants.no_final_clock_read,
     ),
     Mutant(
+        "quick-clock-trusted",
+        "the quick clock is taken to run as fast as the lease clock, though NTP may slow it down",
+        core_mutants.quick_clock_trusted,
+    ),
+    Mutant(
         "late-lease-end",
         "the lease's end is read after the rules instead of before them",
         core_mutants.late_lease_end,

@@ -11,7 +11,7 @@ from tests.simulator import profile as profiles
 from tests.simulator import ring
 from tests.simulator.adversary import Adversary, Kind
 from tests.simulator.agent_node import AgentNode
-from tests.simulator.clock import MILLISECOND, SECOND, LeaseClock, WallClock
+from tests.simulator.clock import MILLISECOND, NTP_SLEW_PPM, SECOND, LeaseClock, WallClock
 from tests.simulator.commands import Commands
 from tests.simulator.durable import Durable
 from tests.simulator.faults import Faults
@@ -106,6 +106,11 @@ class World:
         """A machine's clock, from an offset of its own."""
         return LeaseClock(self.rng.randrange(10**6, 10**15), self.rate() + self.slew_ppm)
 
+    def new_quick_clock(self) -> LeaseClock:
+        """A clock beside it that NTP slews, mostly by as much as the kernel allows."""
+        slew_ppm = self.rng.choice((-NTP_SLEW_PPM, -NTP_SLEW_PPM, 0, NTP_SLEW_PPM))
+        return LeaseClock(self.rng.randrange(10**6, 10**15), slew_ppm)
+
     def new_wall_clock(self, most_s: float) -> WallClock:
         """A machine's wall clock: fairly good, or off by minutes."""
         spread = most_s if self.rng.random() < 0.3 else 1.5
@@ -195,18 +200,22 @@ class World:
         agent.verify(token)
 
     def probe(self, agent: AgentNode) -> None:
-        """Verify at the very end of the lease that the agent has now, if it gets no better one."""
+        """Verify at the very end of the lease that the agent has now, and a little after it, if it
+        gets no better one.
+        """
         verifier, until = agent.verifier, agent.replica.valid_until()
         if until is None:
             return
 
-        def last_moment() -> None:
+        def verify_some() -> None:
             if agent.verifier is verifier and agent.replica.valid_until() == until:
                 for token in self.hot(agent)[-6:]:
                     agent.verify(token)
 
         end = agent.clock.true_time_of(until + 1) - 1
-        self.at(max(end, self.now), f"{agent.name} at the end of its lease", last_moment)
+        self.at(max(end, self.now), f"{agent.name} at the end of its lease", verify_some)
+        later = end + self.profile.lease // 20
+        self.at(max(later, self.now), f"{agent.name} past the end of its lease", verify_some)
 
     def spite(self, agent: AgentNode) -> None:
         """The worst moment: cut an agent off as its lease begins, and revoke what it accepts."""

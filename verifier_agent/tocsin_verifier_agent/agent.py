@@ -25,7 +25,7 @@ from tocsin_verifier_agent.core.leniency import OF_THE_LEDGER, Leniency, OnStale
 from tocsin_verifier_agent.core.token_cache import TokenCache
 from tocsin_verifier_agent.core.token_verifier import TokenVerifier
 from tocsin_verifier_agent.core.verified import Verified
-from tocsin_verifier_agent.feed import Clocks, Feed
+from tocsin_verifier_agent.feed import OF_THIS_MACHINE, Clocks, Feed
 from tocsin_verifier_agent.meters import Meters
 from tocsin_verifier_agent.watch import TokenWatch
 
@@ -76,7 +76,7 @@ class VerifierAgent:
         """``feed`` and ``clocks`` go together: NATS, by default, and the machine's clocks."""
         self._config = config
         self._feed = self._over_nats if feed is None else feed
-        self._clocks = Clocks() if clocks is None else clocks
+        self._clocks = OF_THIS_MACHINE if clocks is None else clocks
         self._replica = Replica(config.issuer, config.pinned, max_lease_ms=config.max_lease_ms)
         self._authority = LedgerAuthority(self._replica)
         self._verifier = TokenVerifier(
@@ -84,9 +84,12 @@ class VerifierAgent:
             audiences={config.issuer: config.audiences, **config.foreign},
             lease_clock=self._clocks.lease,
             wall_clock=self._clocks.wall,
+            quick_clock=self._clocks.quick,
             cache=TokenCache(threading.Lock()),
         )
-        self._leniency = Leniency(self._verifier, self._authority, *self._clocks)
+        self._leniency = Leniency(
+            self._verifier, self._authority, self._clocks.lease, self._clocks.wall
+        )
         self.meters = Meters()
         self._introspector = _introspector(config, self.meters)
         self._watch = TokenWatch(self._clocks)
@@ -317,6 +320,7 @@ class VerifierAgent:
             audiences={self._config.issuer: None},
             lease_clock=self._clocks.lease,
             wall_clock=self._clocks.wall,
+            quick_clock=self._clocks.quick,
             cache=TokenCache(threading.Lock(), max_entries=max_entries),
         )
 

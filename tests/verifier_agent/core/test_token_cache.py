@@ -118,11 +118,21 @@ def test_the_oldest_goes_first() -> None:
     for text in "abcd":
         cache.put(entry(text=text))
     assert cache.get("a") is None
-    assert cache.get("b") is not None
-    cache.put(entry(text="b"))
+    assert [cache.get(text) is not None for text in "bcd"] == [True, True, True]
+    cache.put(entry(text="b"))  # in its old place
     cache.put(entry(text="e"))
-    assert cache.get("c") is None
-    assert cache.get("b") is not None
+    assert [cache.get(text) is not None for text in "bcde"] == [False, True, True, True]
+
+
+def test_what_was_discarded_takes_no_room_for_long() -> None:
+    cache = TokenCache(max_entries=3)
+    for _ in range(100):
+        cache.put(entry(text="a"))
+        cache.discard("a")
+        assert len(cache._order) <= 3
+    for text in "bcd":
+        cache.put(entry(text=text))
+    assert len(cache) == 3
 
 
 def test_tokens_that_end_alike_are_told_apart() -> None:

@@ -7,7 +7,7 @@ a token seen before costs. So an entry stands under the token's last characters,
 signature, and whoever looks compares the whole text. Of good tokens that end alike one is kept.
 """
 
-from collections import OrderedDict
+from collections import deque
 from contextlib import AbstractContextManager, nullcontext
 
 from msgspec import Struct
@@ -45,7 +45,7 @@ class CachedToken(Struct, gc=False):
 
 
 class TokenCache:
-    """Bounded; the oldest entry goes first.
+    """Bounded; the oldest entry goes first, whoever took its place meanwhile.
 
     Writes take ``lock``, which whoever shares the cache between threads gives; reads take none.
     ``ending_with`` finds what may be a token's entry by its last characters, from ``TAIL`` on.
@@ -58,8 +58,10 @@ class TokenCache:
         max_entries: int = 10_000,
         max_bytes: int = 32 * 2**20,
     ) -> None:
-        # A dict would look for its oldest entry past all that were taken from there before.
-        self._entries: OrderedDict[str, CachedToken] = OrderedDict()
+        self._entries: dict[str, CachedToken] = {}
+        # What they stand under, oldest first: a dict would look for its oldest past all that have
+        # gone. What was discarded holds its place here until it would have been the oldest.
+        self._order: deque[str] = deque()
         self._lock = nullcontext() if lock is None else lock
         self._bytes = 0
         self._max_entries = max_entries
@@ -81,19 +83,25 @@ class TokenCache:
         if size > self._max_bytes:
             return
         with self._lock:
-            if tail in entries:
-                self._bytes -= entries.pop(tail).size
+            replaced = entries.get(tail)
+            if replaced is None:
+                self._order.append(tail)
+            else:
+                self._bytes -= replaced.size
             entries[tail] = entry
             self._bytes += size
-            while self._bytes > self._max_bytes or len(entries) > self._max_entries:
-                self._bytes -= entries.popitem(last=False)[1].size
+            while self._bytes > self._max_bytes or len(self._order) > self._max_entries:
+                self._forget(self._order.popleft())
 
     def discard(self, token: str) -> None:
         """Forget one, and any other that ends like it."""
         with self._lock:
-            entry = self._entries.pop(token[TAIL:], None)
-            if entry is not None:
-                self._bytes -= entry.size
+            self._forget(token[TAIL:])
+
+    def _forget(self, tail: str) -> None:
+        entry = self._entries.pop(tail, None)
+        if entry is not None:
+            self._bytes -= entry.size
 
 
 def _size(entry: CachedToken) -> int:

@@ -14,7 +14,6 @@ from tocsin_schemas.clock_reply import ClockReply
 from tocsin_schemas.events import Event, KeyRevoked, KeysetPublished
 from tocsin_schemas.heartbeat import Heartbeat
 from tocsin_schemas.keyset import MAX_KEYSET_LIFE_S, Keyset, KeysetKey, Policy, RootSet
-from tocsin_verifier_agent.feed import Clocks
 from tocsin_verifier_agent.testing.clock import ManualClock
 
 _DAY_S: Final = 24 * 3600
@@ -102,7 +101,7 @@ class LocalLedger:
                 self._bring(replica)
 
     def _bring(self, replica: Replica) -> None:
-        now, wall = Clocks(self._clock.lease, self._clock.wall)
+        now, wall = self._clock.lease, self._clock.wall
         known = 0 if replica.head is None else replica.head.n
         for text in self._texts[known:]:
             if replica.apply_record(text, now(), wall()) is not Outcome.APPLIED:
