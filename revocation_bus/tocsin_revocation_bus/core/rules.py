@@ -13,7 +13,7 @@ as all of the hour's rules were given with their names.
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Generic, TypeAlias, TypeVar
 
@@ -26,17 +26,25 @@ BEFORE_LENGTH = 8
 Name: TypeAlias = str | tuple[str, str]
 """An identifier; of a foreign issuer's, the issuer and the identifier."""
 
+_NOBODY: frozenset[Name] = frozenset()
+
 Bucket = TypeVar("Bucket", set[bytes], dict[bytes, int])
+
+
+def _perhaps(name: Name) -> bool:
+    return True
 
 
 class _Hourly(ABC, Generic[Bucket]):
     """The buckets, and for hours with very many rules a table each for those beyond ``PLAIN``.
 
     An hour has a table only while its bucket is full: what is packed follows from the rules alone.
-    Without ``buckets`` there are no rules, which is asked for every token.
+    Without ``buckets`` there are no rules, which is asked for every token. So is ``may_hit``: where
+    it says False, surely no rule is for that name; otherwise its digest says.
     """
 
     VALUE_LENGTH: int
+    may_hit: Callable[[Name], bool]
 
     def __init__(self) -> None:
         self.buckets: dict[int, Bucket] = {}
@@ -44,6 +52,7 @@ class _Hourly(ABC, Generic[Bucket]):
         self._ended: deque[Iterator[int]] = deque()
         self._names: dict[int, set[Name]] = {}
         self._unnamed = -1  # the last hour in which a rule ends whose name is not among them
+        self._names_changed()
 
     def __len__(self) -> int:
         tables = self._packed.values()
@@ -55,6 +64,7 @@ class _Hourly(ABC, Generic[Bucket]):
         self._names = {end: names for end, names in self._names.items() if end >= hour}
         if self._unnamed < hour:
             self._unnamed = -1
+        self._names_changed()
         if self._packed:
             tables = self._packed
             self._packed = {end: table for end, table in tables.items() if end >= hour}
@@ -98,13 +108,6 @@ class _Hourly(ABC, Generic[Bucket]):
                 for part in table.sorted(rows):
                     yield hour, part
 
-    def may_hit(self, name: Name) -> bool:
-        """False where surely no rule is for that name; otherwise its digest says."""
-        for names in self._names.values():
-            if name in names:
-                return True
-        return self._unnamed >= 0
-
     def load(self, hour: int, rows: Sequence[bytes]) -> None:
         """Take over all rules of an hour that has none yet; their digests are distinct."""
         self._note(hour, None)
@@ -123,10 +126,24 @@ class _Hourly(ABC, Generic[Bucket]):
         names = self._names.get(hour)
         if names is None:
             self._names = {**self._names, hour: (names := set())}
+            self._names_changed()
         if name is not None and (len(names) < PLAIN or name in names):
             names.add(name)
         elif hour > self._unnamed:
             self._unnamed = hour
+            self._names_changed()
+
+    def _names_changed(self) -> None:
+        """Mostly there are rules that end in one hour, or none: then a set answers by itself."""
+        if self._unnamed >= 0:
+            self.may_hit = _perhaps
+        elif len(self._names) <= 1:
+            self.may_hit = next(iter(self._names.values()), _NOBODY).__contains__
+        else:
+            self.may_hit = self._is_named
+
+    def _is_named(self, name: Name) -> bool:
+        return any(name in names for names in self._names.values())
 
     def _pack(self, hour: int, digest: bytes, value: bytes = b"") -> None:
         if self._table(hour).put(digest, value):

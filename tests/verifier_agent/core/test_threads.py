@@ -19,7 +19,7 @@ from tests.support.ledger import (
 )
 from tocsin_revocation_bus.core.replica import Outcome
 from tocsin_schemas.errors import AgentStale, TokenRejected
-from tocsin_verifier_agent.core.token_cache import TokenCache, _size
+from tocsin_verifier_agent.core.token_cache import TokenCache
 
 READERS = 4
 TOKENS = 60
@@ -165,4 +165,4 @@ def test_the_cache_keeps_its_count_under_many_writers() -> None:
     assert not wrong
     cache = agent.cache
     assert len(cache) <= 10
-    assert cache._bytes == sum(_size(entry) for entry in cache._entries.values()) <= 40_000
+    assert cache._bytes == sum(entry.size for entry in cache._entries.values()) <= 40_000

@@ -124,6 +124,14 @@ def test_the_oldest_goes_first() -> None:
     assert [cache.get(text) is not None for text in "bcde"] == [False, True, True, True]
 
 
+def test_the_same_entry_again_changes_nothing() -> None:
+    cache, one = TokenCache(max_entries=3), entry(text="a")
+    for _ in range(10):
+        cache.put(one)
+    assert cache.get("a") is one
+    assert (len(cache), cache._bytes, len(cache._order)) == (1, one.size, 1)
+
+
 def test_what_was_discarded_takes_no_room_for_long() -> None:
     cache = TokenCache(max_entries=3)
     for _ in range(100):

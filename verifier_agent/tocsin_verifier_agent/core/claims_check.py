@@ -38,7 +38,7 @@ def check_times(token: AccessToken, wall: float, horizon: int, max_life_s: int) 
     """
     iat, exp, nbf = token.iat, token.exp, token.nbf
     check_expiry(exp, wall, horizon)
-    if not iat < exp <= iat + max_life_s:
+    if exp <= iat or exp - iat > max_life_s:
         raise TokenRejected("exp")
     if iat > wall + IAT_AHEAD_S:
         raise TokenRejected("iat")

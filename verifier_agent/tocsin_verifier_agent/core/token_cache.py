@@ -39,7 +39,7 @@ class CachedToken(Struct, gc=False):
     kid: str
     key: TrustedKey
     generation: int
-    not_after: int
+    not_after: float
     bound_to: str | None = None
     size: int = 0
 
@@ -78,20 +78,23 @@ class TokenCache:
 
     def put(self, entry: CachedToken) -> None:
         """Keep one, and make room. What is larger than the whole cache is not kept."""
-        entries, tail, size = self._entries, entry.text[TAIL:], _size(entry)
-        entry.size = size
+        text, payload = entry.text, entry.payload
+        # At most; what a payload says is held twice, as it came and as read.
+        size = _ENTRY + len(text) + 2 * len(payload) + _VALUE * payload.count(b",")
         if size > self._max_bytes:
             return
+        entry.size = size
+        entries, order, tail = self._entries, self._order, text[TAIL:]
         with self._lock:
             replaced = entries.get(tail)
             if replaced is None:
-                self._order.append(tail)
+                order.append(tail)
             else:
                 self._bytes -= replaced.size
             entries[tail] = entry
             self._bytes += size
-            while self._bytes > self._max_bytes or len(self._order) > self._max_entries:
-                self._forget(self._order.popleft())
+            while self._bytes > self._max_bytes or len(order) > self._max_entries:
+                self._forget(order.popleft())
 
     def discard(self, token: str) -> None:
         """Forget one, and any other that ends like it."""
@@ -102,9 +105,3 @@ class TokenCache:
         entry = self._entries.pop(tail, None)
         if entry is not None:
             self._bytes -= entry.size
-
-
-def _size(entry: CachedToken) -> int:
-    """Bytes at most, for the bound. What a payload says is held twice: as it came and as read."""
-    payload = entry.payload
-    return _ENTRY + len(entry.text) + 2 * len(payload) + _VALUE * payload.count(b",")

@@ -244,7 +244,9 @@ class TokenVerifier:
         if window is not None and window.verify_until < ends:
             ends = window.verify_until
         bound_to = None if read.cnf is UNSET else read.cnf.x5t_s256
-        return CachedToken(token, payload, read, facts, header.kid, key, generation, ends, bound_to)
+        return CachedToken(
+            token, payload, read, facts, header.kid, key, generation, float(ends), bound_to
+        )
 
     def _of_its_issuer(self, candidates: Iterable[TrustedKey], body: str) -> tuple[TrustedKey, ...]:
         """Of keys that many issuers gave one name, those of the issuer that the token names: else
