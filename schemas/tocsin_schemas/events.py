@@ -8,9 +8,23 @@ out of a chain that nobody can edit.
 
 import re
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Annotated, Any, Final, Generic, Literal, TypeAlias, TypeVar
 
-from msgspec import DecodeError, Meta, Raw, Struct, ValidationError, convert, json, to_builtins
+from msgspec import (
+    UNSET,
+    DecodeError,
+    Meta,
+    Raw,
+    Struct,
+    UnsetType,
+    ValidationError,
+    convert,
+    defstruct,
+    field,
+    json,
+    to_builtins,
+)
 
 from tocsin_schemas.errors import LedgerRejected
 from tocsin_schemas.issuer_profile import IssuerName
@@ -218,10 +232,23 @@ class _Commands(Struct, Generic[_Kind]):
 
 _LISTS: Final = {name: list[kind] for name, kind in KINDS.items()}  # type: ignore[valid-type]
 _LIST_DECODERS: Final = {name: json.Decoder(kind) for name, kind in _LISTS.items()}
-_COMMAND_DECODERS: Final = {
-    name: json.Decoder(_Commands[kind])  # type: ignore[valid-type]
-    for name, kind in KINDS.items()
-}
+
+ByUri: Final = defstruct(
+    "ByUri",
+    [
+        (
+            name.replace("-", "_"),
+            _Commands[kind] | UnsetType,  # type: ignore[valid-type]
+            field(name=uri_of(name), default=UNSET),
+        )
+        for name, kind in KINDS.items()
+    ],
+    frozen=True,
+    forbid_unknown_fields=True,
+)
+"""A record's ``events``, where it knows no others than this version."""
+_URIS: Final = tuple(map(uri_of, sorted(KINDS)))
+_values_of: Final = attrgetter(*(name.replace("-", "_") for name in sorted(KINDS)))
 
 
 def from_members(kind: str, members: object) -> Event:
@@ -255,17 +282,14 @@ def all_from_texts(kind: str, texts: Sequence[Raw]) -> list[Event]:
     return _checked(found)
 
 
-def commands_from_text(kind: str, text: Raw) -> list[Event]:
-    """The events of a known kind, from the JSON text that a record holds of them.
+def commands_in(by_uri: Struct) -> dict[str, list[Event]]:
+    """The events of each URI that a ``ByUri`` has.
 
     Raises:
         LedgerRejected: ``event_malformed``.
     """
-    try:
-        found: list[Event] = _COMMAND_DECODERS[kind].decode(text).commands
-    except (KeyError, *UNREADABLE):
-        raise LedgerRejected("event_malformed") from None
-    return _checked(found)
+    there = zip(_URIS, _values_of(by_uri), strict=True)
+    return {uri: _checked(found.commands) for uri, found in there if found is not UNSET}
 
 
 _IDS: Final = re.compile(r"[A-Za-z0-9_-]*")

@@ -116,9 +116,9 @@ _EDITS = st.lists(
 
 
 def what_is_read(read: Any) -> Any:
-    """A body's plain members, and the commands."""
-    body, commands = read
-    return {name: value for name, value in asdict(body).items() if name != "events"}, commands
+    """A body's plain members, the commands, and what is unknown."""
+    body, *rest = read
+    return {name: value for name, value in asdict(body).items() if name != "events"}, rest
 
 
 @given(st.lists(_EVENTS, max_size=3), _EDITS)
