@@ -8,7 +8,7 @@ from bisect import bisect_right
 
 SECOND = 1_000_000_000
 MILLISECOND = 1_000_000
-NTP_SLEW_PPM = 100_500  # at most: a tenth by adjtimex's tick, and 500 ppm by its frequency
+NTP_SLEW_PPM = 601_000  # at most: a half by adjtimex's offset, a tenth by its tick, and a little
 _MILLION = 1_000_000
 
 

@@ -16,7 +16,7 @@ from tocsin_verifier_agent.core.token_verifier import TokenVerifier
 from tocsin_verifier_agent.feed import OF_THIS_MACHINE, Clocks
 
 L = 120 * SECOND
-SLOWEST, FASTEST = 899_500, 1_100_500  # of a million: the kernel lets NTP slew by that much
+SLOWEST, FASTEST = 399_000, 1_601_000  # of a million: the kernel lets NTP slew by that much
 
 
 class TwoClocks:
@@ -76,11 +76,22 @@ def test_the_answer_is_the_lease_clocks(ppm: int, asks: list[Ask]) -> None:
 def test_the_lease_clock_is_read_only_where_it_may_matter() -> None:
     two = TwoClocks(1_000_000)
     before = two.lease_reads
-    for at in range(0, L * 7 // 8, SECOND):
+    for at in range(0, L // 8, SECOND):
         assert two.accepts(at)
     assert two.lease_reads == before
-    assert two.accepts(L * 7 // 8)
+    assert two.accepts(L // 8)
     assert two.lease_reads == before + 1
+    assert two.accepts(L // 8 + SECOND)
+    assert two.lease_reads == before + 1
+
+
+def test_an_answer_is_good_for_half_of_what_is_left_at_least() -> None:
+    """Who takes it over a network needs some of that."""
+    two = TwoClocks(1_000_000)
+    for at in range(0, L, SECOND // 4):
+        assert two.accepts(at)
+        verified = two.verifier.verify(two.token)
+        assert verified.valid_until - two.agent.clock.wall >= (L - at) / 2 / SECOND
 
 
 def test_a_lease_that_has_moved_is_looked_at_anew() -> None:
@@ -99,7 +110,7 @@ def test_the_machines_clocks_go_together() -> None:
     while clocks.lease_clock() < began + 50_000_000:
         pass
     passed_quick, passed = clocks.quick_clock() - quick, clocks.lease_clock() - began
-    assert passed_quick >= passed * 7 / 8 * 1e-9
+    assert passed_quick >= passed / 4 * 1e-9
 
 
 def test_an_agent_on_this_machines_clocks_has_one() -> None:

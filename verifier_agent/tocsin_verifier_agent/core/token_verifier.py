@@ -30,7 +30,8 @@ from tocsin_verifier_agent.core.verified import Verified
 
 MAX_TOKEN_LENGTH = 8192
 _MAX_HEADERS = 256
-_QUICK_STEP_S = 1e-6
+_SLOWED = 4.0  # what passes on the lease clock, at most, for each second of the quick one
+_GRAIN_S = 1e-6  # sums of seconds are rounded by less, for centuries
 
 
 class TokenVerifier:
@@ -41,9 +42,9 @@ class TokenVerifier:
     nanoseconds of the clock that leases are counted on, ``wall_clock`` seconds of UTC. ``typ`` is
     the header type of our own issuer's access tokens; a foreign issuer's profile has its own.
 
-    ``quick_clock`` is one that costs less to read, in seconds: it never goes back, nor falls behind
-    the lease clock by more than an eighth of what has passed on that. While it shows that a lease
-    cannot have lapsed, the lease clock is not read.
+    ``quick_clock`` is one that costs less to read, in seconds: it never goes back, and shows at
+    least a quarter of what passes on the lease clock. While it shows by itself that a lease is far
+    from lapsed, the lease clock is not read.
     """
 
     def __init__(
@@ -70,10 +71,8 @@ class TokenVerifier:
         self._ending_with = self._cache.ending_with
         self._headers: dict[str, Header] = {}
         self._latest = 0  # reading of the lease clock
-        self._surely = (
-            0,
-            0.0,
-        )  # an end of the lease, and when on the quick clock it is not yet past
+        # An end of a lease, and what `_left` has found out about it.
+        self._known = (0, 0.0, 0.0)
 
     def verify(
         self,
@@ -98,9 +97,8 @@ class TokenVerifier:
             entry = self._look_closely(token, entry, until, wall)
         if entry.bound_to is not None:
             check_certificate(entry.bound_to, certificate)
-        known, surely = self._surely
-        left = surely - self._quick_clock() if known == until else -1.0
-        if left < 0:
+        known, surely, enough = self._known
+        if known != until or (left := surely - _SLOWED * self._quick_clock()) <= enough:
             left = self._left(until)
         if left < 0:
             raise self._stale(wall)
@@ -135,15 +133,16 @@ class TokenVerifier:
         return entry
 
     def _left(self, until: int) -> float:
-        """Seconds until then by the lease clock; and what the quick one tells of that lease.
+        """Seconds until then, by the lease clock.
 
-        The quick clock is read first: what passes in between shortens the time that it vouches for.
-        Of that goes what such a number of seconds may be off by.
+        Noted is what the quick clock tells of them from now on. What it shows may be a quarter of
+        what passes, so four times that is taken off; and when half of them may be gone, the lease
+        clock is read again. It is read last here: what passes in between counts twice.
         """
         quick = self._quick_clock()
         now = self._latest = self._lease_clock()
         left = (until - now) * 1e-9
-        self._surely = until, quick + left * 0.875 - _QUICK_STEP_S
+        self._known = until, left + _SLOWED * quick, left / 2 + _GRAIN_S
         return left
 
     def _stale(self, wall: float) -> AgentStale:
