@@ -100,7 +100,7 @@ async def code_of(agent: VerifierAgent, token: str) -> str:
 
 async def until(agent: VerifierAgent, token: str, code: str) -> None:
     """Wait until the agent says so."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     said = await code_of(agent, token)
     while said != code:
         assert time.monotonic() < deadline, f"{said}, not {code}"

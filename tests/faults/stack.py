@@ -52,7 +52,7 @@ AUDIENCE = "orders"
 PASSWORD = "a password for tests"
 POLICY = Policy(lease_ms=3000, heartbeat_ms=200)
 TAKEOVER_S = 3 * POLICY.heartbeat_ms / 1000 + 2
-PATIENCE_S = 15.0
+PATIENCE_S = 30.0
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.stack import Stack
 
 PREFIX = "tocsin_issuer_"
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 
 class Seen:

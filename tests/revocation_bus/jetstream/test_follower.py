@@ -29,7 +29,7 @@ async def live(issuer: TestIssuer, changes: list[Status] | None = None) -> Async
 
 async def until(condition: Callable[[], bool], issuer: TestIssuer | None = None) -> bool:
     """Wait for ``condition``, while ``issuer``, if there is one, beats."""
-    deadline = time.monotonic() + 8
+    deadline = time.monotonic() + 20
     while not condition():
         if time.monotonic() > deadline:
             return False

@@ -59,7 +59,7 @@ class Cuttable:
     async def cut(self) -> None:
         """Return when the lease has lapsed."""
         self.relay.cut()
-        for _ in range(400):
+        for _ in range(1000):
             await asyncio.sleep(0.02)
             if self.agent.status().state.value == "stale":
                 return
