@@ -5,10 +5,10 @@ and NTP does not slew it. Both halves exist on Linux only; elsewhere the nearest
 `time.monotonic`, which NTP may slew and which, on macOS, stops in suspend (`docs/architecture.md`
 says what that costs).
 
-The quick clock costs a third of that to read, and counts suspend too, but NTP slews it. It shows
-more than a third of what passes, whatever adjtimex(2) is told: ``tick`` takes a tenth at most,
-``freq`` and a single shot 500 ppm each, and ``offset`` half a second in each second with PPS, or an
-eighth without.
+The quick clock costs a fraction of that to read. On Linux it counts suspend too, but NTP slews it:
+it shows more than a third of what passes, whatever adjtimex(2) is told (``tick`` takes a tenth at
+most, ``freq`` and a single shot 500 ppm each, and ``offset`` half a second in each second with PPS,
+or an eighth without). Elsewhere it is the lease's clock in seconds.
 """
 
 import sys

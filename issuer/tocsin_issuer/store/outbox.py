@@ -72,8 +72,8 @@ class Outbox:
         self._read = scripts.load(redis, "read_outbox")
         self._committed = scripts.load(redis, "committed")
         self._measure = scripts.load(redis, "outbox_waiting")
-        self._recent: dict[str, None] = {}
-        self._before: dict[str, None] = {}
+        self._recent: set[str] = set()
+        self._before: set[str] = set()
 
     async def add(self, events: Sequence[Event]) -> str:
         """Add events that come with no other change of state; return the entry's id.
@@ -159,8 +159,8 @@ class Outbox:
     def mark_committed(self, entry_ids: Collection[str]) -> None:
         """The sequencer of this process has them in the ledger: those who wait may answer."""
         if len(self._recent) > _REMEMBERED:
-            self._recent, self._before = {}, self._recent
-        self._recent.update(dict.fromkeys(entry_ids))
+            self._recent, self._before = set(), self._recent
+        self._recent.update(entry_ids)
         if self._waiting:
             self._tell(entry_ids)
 

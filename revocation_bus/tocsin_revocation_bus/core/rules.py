@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, Never, TypeAlias, TypeVar
 
 from tocsin_revocation_bus.core.packed import DIGEST_LENGTH, PackedRows
 
@@ -53,6 +53,10 @@ class _Hourly(ABC, Generic[Bucket]):
         self._names: dict[int, set[Name]] = {}
         self._unnamed = -1  # the last hour in which a rule ends whose name is not among them
         self._names_changed()
+
+    def __deepcopy__(self, memo: object) -> Never:
+        """A copy's ``may_hit`` would go on asking ours. Rules are folded, never copied."""
+        raise TypeError("rules are not copied")
 
     def __len__(self) -> int:
         tables = self._packed.values()

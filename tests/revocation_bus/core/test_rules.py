@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -463,3 +464,9 @@ def test_seals_are_worked_out_ahead_in_bounded_steps(
     found = list(rules.canonical())
     assert hashed == 0, "nothing is left for the tick to do"
     assert found == list(expected.canonical())
+
+
+def test_rules_are_not_copied() -> None:
+    """A copy would go on asking the original's names, and miss rules that it has."""
+    with pytest.raises(TypeError):
+        copy.deepcopy(DigestRules())

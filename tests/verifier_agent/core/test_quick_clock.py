@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ from tests.support.clock import LEASE_NOW, SECOND
 from tests.support.tokens import AUDIENCE, ISSUER
 from tocsin_revocation_bus import clocks
 from tocsin_schemas.errors import AgentStale
-from tocsin_verifier_agent.core.authority import LedgerAuthority
+from tocsin_verifier_agent.core.authority import LedgerAuthority, TrustedKey
 from tocsin_verifier_agent.core.token_verifier import TokenVerifier
 from tocsin_verifier_agent.feed import OF_THIS_MACHINE, Clocks
 
@@ -116,3 +118,63 @@ def test_the_machines_clocks_go_together() -> None:
 def test_an_agent_on_this_machines_clocks_has_one() -> None:
     assert OF_THIS_MACHINE.quick is clocks.quick_clock
     assert Clocks(lambda: 0, lambda: 0.0).quick is None  # that lease clock is another
+
+
+def test_routes_that_ask_for_fresher_proofs_leave_the_others_quick() -> None:
+    two = TwoClocks(1_000_000)
+    for at in range(10):
+        before = two.lease_reads
+        assert two.accepts(at * SECOND)
+        assert two.lease_reads == before
+        assert two.accepts(at * SECOND, 15 * SECOND)
+        assert two.lease_reads == before + 1
+
+
+@pytest.mark.parametrize("reading", [-1.0, math.nan, -math.inf])
+def test_a_quick_clock_that_shows_nonsense_proves_nothing(reading: float) -> None:
+    two = TwoClocks(1_000_000)
+    verifier = TokenVerifier(
+        LedgerAuthority(two.agent.replica, valid_until=lambda most, wall: 0),
+        audiences={ISSUER: frozenset([AUDIENCE])},
+        lease_clock=two.agent.clock.now,
+        wall_clock=two.agent.clock.utc,
+        quick_clock=lambda: reading,
+    )
+    for _ in range(2):
+        with pytest.raises(AgentStale):
+            verifier.verify(two.token)
+
+
+def test_a_quick_clock_that_breaks_later_proves_nothing() -> None:
+    agent, shown = Agent(), 0.0
+    verifier = TokenVerifier(
+        LedgerAuthority(agent.replica),
+        audiences={ISSUER: frozenset([AUDIENCE])},
+        lease_clock=agent.clock.now,
+        wall_clock=agent.clock.utc,
+        quick_clock=lambda: shown,
+    )
+    token = agent.mint(exp=int(agent.clock.wall) + 600)
+    verifier.verify(token)
+    agent.clock.lease += L + 1
+    shown = math.nan
+    with pytest.raises(AgentStale):
+        verifier.verify(token)
+
+
+def test_forged_tokens_cost_nothing_once_one_has_shown_that_they_cannot_be_answered() -> None:
+    two, looked = TwoClocks(1_000_000), list[str]()
+    keys = two.verifier._authority.keys
+
+    def counted(kid: str) -> tuple[TrustedKey, ...]:
+        looked.append(kid)
+        return keys(kid)
+
+    vars(two.verifier._authority)["keys"] = counted
+    two.agent.clock.lease = LEASE_NOW + 12 * SECOND
+    forged = two.token[:-40] + "A" * 40
+    for _ in range(3):
+        assert two.accepts(12 * SECOND)  # the quick clock says so
+        with pytest.raises(AgentStale):
+            two.verifier.verify(forged, 10 * SECOND)
+    assert len(looked) == 1

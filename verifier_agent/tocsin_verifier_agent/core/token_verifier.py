@@ -4,6 +4,7 @@ The lease's end is read *before* the rules and the clock *after* them: the state
 in between, so the answer is as good as the lease says it is.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 
 from cryptography.exceptions import InvalidSignature
@@ -31,7 +32,7 @@ from tocsin_verifier_agent.core.verified import Verified
 MAX_TOKEN_LENGTH = 8192
 _MAX_HEADERS = 256
 _SLOWED = 4.0  # what passes on the lease clock, at most, for each second of the quick one
-_GRAIN_S = 1e-6  # sums of seconds are rounded by less, for centuries
+_GRAIN_S = 1e-5  # what a sum of seconds may be rounded by, with clocks that have run for centuries
 
 
 class TokenVerifier:
@@ -72,7 +73,7 @@ class TokenVerifier:
         self._headers: dict[str, Header] = {}
         self._latest = 0  # reading of the lease clock
         # An end of a lease, and what `_left` has found out about it.
-        self._known = (0, 0.0, 0.0)
+        self._known = (0, -math.inf, 0.0)
 
     def verify(
         self,
@@ -98,9 +99,9 @@ class TokenVerifier:
         if entry.bound_to is not None:
             check_certificate(entry.bound_to, certificate)
         known, surely, enough = self._known
-        if known != until or (left := surely - _SLOWED * self._quick_clock()) <= enough:
-            left = self._left(until)
-        if left < 0:
+        if known != until or not (left := surely - _SLOWED * self._quick_clock()) > enough:
+            left = self._left(until, keep=max_staleness_ns is None)
+        if not left >= 0:
             raise self._stale(wall)
         if seen is not entry:
             self._cache.put(entry)
@@ -132,8 +133,8 @@ class TokenVerifier:
             raise
         return entry
 
-    def _left(self, until: int) -> float:
-        """Seconds until then, by the lease clock.
+    def _left(self, until: int, *, keep: bool) -> float:
+        """Seconds until then, by the lease clock; ``keep`` where many will ask about this end.
 
         Noted is what the quick clock tells of them from now on. What it shows may be a quarter of
         what passes, so four times that is taken off; and when half of them may be gone, the lease
@@ -142,7 +143,8 @@ class TokenVerifier:
         quick = self._quick_clock()
         now = self._latest = self._lease_clock()
         left = (until - now) * 1e-9
-        self._known = until, left + _SLOWED * quick, left / 2 + _GRAIN_S
+        if keep:
+            self._known = until, left + _SLOWED * quick, left / 2 + _GRAIN_S
         return left
 
     def _stale(self, wall: float) -> AgentStale:
@@ -164,7 +166,8 @@ class TokenVerifier:
         except TokenRejected:
             if entry is not None:
                 self._cache.discard(token)
-            if self._lease_clock() > until:
+            now = self._latest = self._lease_clock()
+            if now > until:
                 raise self._stale(wall) from None
             raise
 

@@ -17,8 +17,8 @@ class Verified(Struct, frozen=True, gc=False):
     Attributes:
         payload: the claims as they were signed.
         token: the claims that decide, typed.
-        valid_until: seconds of UTC; by then, look again (the token or its key expires, or the lease
-            under this answer would have lapsed).
+        valid_until: seconds of UTC; by then, look again: the token or its key expires, or the lease
+            under this answer may have lapsed. Of a lease it is half of what is left at least.
         unproven: empty, or why nothing proves that the agent was up to date: it accepted all the
             same because `on_stale` says so. ``introspected`` where the issuer itself was asked.
         would_deny: in observe mode, the code with which the token would have been refused.
