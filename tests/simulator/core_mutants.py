@@ -239,8 +239,8 @@ def exp_by_wall_clock() -> Iterator[None]:
 
 
 def exp_before_rules_only() -> Context:
-    def check(self: TokenVerifier, entry: CachedToken, wall: float) -> None:
-        code = self._rules.why_rejected(entry.facts)
+    def check(self: TokenVerifier, entry: CachedToken, facts: TokenFacts, wall: float) -> None:
+        code = self._rules.why_rejected(facts)
         if code is not None:
             raise TokenRejected(code)
 

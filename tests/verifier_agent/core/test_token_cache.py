@@ -34,13 +34,12 @@ from tests.support.ledger import (
     signed_keyset,
 )
 from tests.support.tokens import AUDIENCE, claims, own_jti
-from tocsin_revocation_bus.core.state import TokenFacts
 from tocsin_schemas.errors import TokenRejected
 from tocsin_verifier_agent.core.access_token import AccessToken
 from tocsin_verifier_agent.core.authority import TrustedKey
 from tocsin_verifier_agent.core.token_cache import CachedToken, TokenCache
 
-OVERHEAD = 1376  # and a payload of two bytes, twice
+OVERHEAD = 1152  # and a payload of two bytes, twice
 
 
 def entry(**changes: Any) -> CachedToken:
@@ -48,7 +47,6 @@ def entry(**changes: Any) -> CachedToken:
         "text": "t",
         "payload": b"{}",
         "token": AccessToken(aud="a", exp=NOW, iat=NOW, iss="i", sub="s"),
-        "facts": TokenFacts("k", (), ("j",), None, "s", (), NOW),
         "kid": "k",
         "key": TrustedKey(TOKEN_KEY.public, "k", {}, True, True, DAY),
         "generation": 0,

@@ -12,14 +12,13 @@ from contextlib import AbstractContextManager, nullcontext
 
 from msgspec import Struct
 
-from tocsin_revocation_bus.core.state import TokenFacts
 from tocsin_verifier_agent.core.access_token import AccessToken
 from tocsin_verifier_agent.core.authority import TrustedKey
 
 TAIL = -32  # where those characters begin: 24 bytes of the signature
 # Bytes at most of an entry's objects, beside the texts of token and payload, and of each value
 # that a payload may hold more than usual. A test weighs real entries against them.
-_ENTRY, _VALUE = 1376, 64
+_ENTRY, _VALUE = 1152, 64
 
 
 class CachedToken(Struct, gc=False):
@@ -35,7 +34,6 @@ class CachedToken(Struct, gc=False):
     text: str
     payload: bytes
     token: AccessToken
-    facts: TokenFacts
     kid: str
     key: TrustedKey
     generation: int

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Mapping
 from cryptography.exceptions import InvalidSignature
 from msgspec import UNSET
 
+from tocsin_revocation_bus.core.state import TokenFacts
 from tocsin_schemas import base64url, jws, strict_json
 from tocsin_schemas.claims import ACCESS_TOKEN_TYP, EXP_LEEWAY_S, IAT_AHEAD_S
 from tocsin_schemas.errors import AgentStale, EncodingRejected, JwsRejected, TokenRejected
-from tocsin_schemas.issuer_profile import IssuerProfile
 from tocsin_schemas.jws import Header
 from tocsin_verifier_agent.core import access_token, foreign_token
 from tocsin_verifier_agent.core.access_token import AccessToken
@@ -122,11 +122,11 @@ class TokenVerifier:
         """
         wall = self._wall_clock()
         try:
-            entry = self._read(token, wall)
+            entry, facts = self._read(token, wall)
             if entry.bound_to is not None:
                 check_certificate(entry.bound_to, certificate)
             if obey_rules:
-                self._check_rules(entry, wall)
+                self._check_rules(entry, facts, wall)
         except TokenRejected as rejected:
             if rejected.code == "kid":
                 raise self._stale(wall) from None
@@ -160,8 +160,8 @@ class TokenVerifier:
             if entry is not None and self._is_trusted_as_before(entry):
                 self._again(entry, wall)
                 return entry
-            entry = self._read(token, wall)
-            self._check_rules(entry, wall)
+            entry, facts = self._read(token, wall)
+            self._check_rules(entry, facts, wall)
             return entry
         except TokenRejected:
             if entry is not None:
@@ -187,10 +187,10 @@ class TokenVerifier:
         """
         generation = self._rules.generation
         check_expiry(entry.token.exp, wall, self._rules.horizon)
-        self._check_rules(entry, wall)
+        self._check_rules(entry, _facts(entry.key, entry.token), wall)
         entry.generation = generation
 
-    def _check_rules(self, entry: CachedToken, wall: float) -> None:
+    def _check_rules(self, entry: CachedToken, facts: TokenFacts, wall: float) -> None:
         rules, token, window = self._rules, entry.token, entry.key.window
         if window is not None and not (
             window.sign_from - IAT_AHEAD_S <= token.iat <= window.sign_until
@@ -198,13 +198,13 @@ class TokenVerifier:
             and rules.horizon <= window.verify_until
         ):
             raise TokenRejected("key_window")
-        code = rules.why_rejected(entry.facts)
+        code = rules.why_rejected(facts)
         if code is not None:
             raise TokenRejected(code)
         # A rule may have gone while we looked; then the ledger's time says that the token has too.
         check_expiry(token.exp, wall, rules.horizon)
 
-    def _read(self, token: str, wall: float) -> CachedToken:
+    def _read(self, token: str, wall: float) -> tuple[CachedToken, TokenFacts]:
         """Header, key, signature and claims."""
         generation = self._rules.generation
         try:
@@ -218,13 +218,12 @@ class TokenVerifier:
                 candidates = self._of_its_issuer(candidates, body)
             key = _signed_by(candidates, header, signed, signature)
             payload = base64url.decode(body)
-            profile: IssuerProfile | None = None
             if key.is_ours:
                 if header.typ != self._typ:
                     raise TokenRejected("typ")
                 read = access_token.read(payload)
             else:
-                read, profile = _foreign_claims(payload, header, key)
+                read = _foreign_claims(payload, header, key)
             iss = read.iss
             if iss not in key.profiles or iss not in self._audiences:
                 raise TokenRejected("iss")
@@ -238,17 +237,15 @@ class TokenVerifier:
         if audiences is not None:
             check_audience(read, audiences)
         check_times(read, wall, self._rules.horizon, key.max_life_s)
-        if profile is None:
-            facts = facts_from(key.thumbprint, read, own_jti=key.own_jti)
-        else:
-            facts = foreign_facts_from(key.thumbprint, read)
+        facts = _facts(key, read)
         ends, window = read.exp + EXP_LEEWAY_S, key.window
         if window is not None and window.verify_until < ends:
             ends = window.verify_until
         bound_to = None if read.cnf is UNSET else read.cnf.x5t_s256
-        return CachedToken(
-            token, payload, read, facts, header.kid, key, generation, float(ends), bound_to
+        entry = CachedToken(
+            token, payload, read, header.kid, key, generation, float(ends), bound_to
         )
+        return entry, facts
 
     def _of_its_issuer(self, candidates: Iterable[TrustedKey], body: str) -> tuple[TrustedKey, ...]:
         """Of keys that many issuers gave one name, those of the issuer that the token names: else
@@ -294,13 +291,22 @@ def _signed_by(
     raise JwsRejected(code)
 
 
-def _foreign_claims(
-    payload: bytes, header: Header, key: TrustedKey
-) -> tuple[AccessToken, IssuerProfile]:
-    """The claims, and how to read them: its issuer must be one that the key signs for."""
+def _foreign_claims(payload: bytes, header: Header, key: TrustedKey) -> AccessToken:
+    """The claims: its issuer must be one that the key signs for."""
     claims = strict_json.loads_object(payload, access_token.MAX_VALUES)
     iss = claims.get("iss")
     profile = key.profiles.get(iss) if type(iss) is str else None
     if profile is None:
         raise TokenRejected("iss")
-    return foreign_token.read(profile, header.typ, claims), profile
+    return foreign_token.read(profile, header.typ, claims)
+
+
+def _facts(key: TrustedKey, token: AccessToken) -> TokenFacts:
+    """What the rules look at. They are not kept: to make them again costs less than their memory.
+
+    Raises:
+        TokenRejected: ``jti`` or ``act``.
+    """
+    if key.is_ours:
+        return facts_from(key.thumbprint, token, own_jti=key.own_jti)
+    return foreign_facts_from(key.thumbprint, token)
