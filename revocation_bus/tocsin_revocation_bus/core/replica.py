@@ -61,6 +61,9 @@ class Status:
     reason: str
 
 
+_LIVE = Status(AgentState.LIVE, "")  # told for every message
+
+
 class Replica:
     """See the module. ``now`` is nanoseconds of the lease clock, ``wall`` seconds of UTC."""
 
@@ -220,7 +223,7 @@ class Replica:
             return Status(AgentState.REFUSED, "keyset_expired")
         until = self.valid_until()
         if until is not None and now <= until:
-            return Status(AgentState.LIVE, "")
+            return _LIVE
         if self._blocked == "clock_ahead":
             return Status(AgentState.STALE, "clock_ahead")
         if self._blocked is not None and (self.head is None or self.behind):

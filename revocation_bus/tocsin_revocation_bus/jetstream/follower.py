@@ -98,7 +98,10 @@ class Follower:
 
     def status(self) -> Status:
         """The replica's state and reason, or that NATS is not there."""
-        status = self.replica.status(lease_clock(), wall_clock())
+        return self._status_at(lease_clock(), wall_clock())
+
+    def _status_at(self, now: int, wall: float) -> Status:
+        status = self.replica.status(now, wall)
         if not self.connected and status.state in (AgentState.STARTING, AgentState.SYNCING):
             return Status(status.state, "disconnected")
         if not self.connected and status == Status(AgentState.STALE, "lease_lapsed"):
@@ -174,7 +177,7 @@ class Follower:
                 self.next_seq = max(self.next_seq, int(seq) + 1)
         if outcome is Outcome.BEHIND or (outcome is Outcome.NOISE and self.replica.head is None):
             self._catch_up.set()
-        self._report()
+        self._report_at(now, wall)
 
     async def _catch_up_loop(self, client: Client) -> None:
         backoff = Backoff()
@@ -246,8 +249,11 @@ class Follower:
                 self._catch_up.set()
 
     def _report(self) -> None:
-        status = self.status()
-        if status == self._last_status:
+        self._report_at(lease_clock(), wall_clock())
+
+    def _report_at(self, now: int, wall: float) -> None:
+        status = self._status_at(now, wall)
+        if status is self._last_status or status == self._last_status:
             return
         self._last_status = status
         self._moved.set()
