@@ -1,7 +1,8 @@
 """How long after a PubAck the last of some agents denies the token, and bare subscribers hear.
 
 Agents and bare subscribers have the same layout: both are spread over two processes, with one
-connection each, to the same server. Rounds of both take turns, so that what
+connection each, to the same server, and are sent messages of the same make: a record's length, and
+the headers that a republished record has. Rounds of both take turns, so that what
 slows the machine slows both. Agents' rounds fall where they will; rounds of bare subscribers keep
 clear of heartbeats, which a server without agents would not have.
 """
@@ -21,9 +22,21 @@ from benchmarks.propagation.groups import GroupProcess, ask_all, group_processes
 from benchmarks.propagation.issuer import Commit, MeasuredIssuer, measured_issuer
 from benchmarks.tokens import mint
 from tocsin_revocation_bus.jetstream.connection import BusAddress, connect
+from tocsin_schemas.subjects import LEDGER_PREFIX, LEDGER_STREAM
 
 PROCESSES = 2
 _PAUSE_S = (0.02, 0.06)
+# The sequencer's, and what JetStream adds when it republishes.
+_HEADERS = {
+    "Nats-Expected-Stream": LEDGER_STREAM,
+    "Nats-Expected-Last-Sequence": "1234",
+    "Nats-Msg-Id": "A" * 43,
+    "Nats-Stream": LEDGER_STREAM,
+    "Nats-Subject": LEDGER_PREFIX + "tokens-revoked",
+    "Nats-Sequence": "1235",
+    "Nats-Time-Stamp": "2026-01-01T00:00:00.123456789Z",
+    "Nats-Last-Sequence": "1230",
+}
 
 Figures = dict[str, float]
 
@@ -107,7 +120,7 @@ class FanOut:
         body = b"%08d" % self._raw_rounds + b"." * (self._record_size - 8)
         self._raw_rounds += 1
         published = time.monotonic_ns()
-        await self._publisher.publish(RAW_SUBJECT, body)
+        await self._publisher.publish(RAW_SUBJECT, body, headers=_HEADERS)
         return (await waiting - published) / 1e6
 
     @staticmethod

@@ -1,7 +1,8 @@
 """The hash chain: which record may follow which."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from tocsin_schemas.errors import LedgerHalted, LedgerRejected
 from tocsin_schemas.record import GENESIS_PREV, Record
@@ -10,8 +11,7 @@ from tocsin_schemas.term import TermStatement
 REMEMBERED = 4096  # past hashes kept, to tell a fork from a replay
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(Struct, frozen=True, gc=False):
     """The newest record applied. ``iat`` is in seconds of UTC."""
 
     term: int

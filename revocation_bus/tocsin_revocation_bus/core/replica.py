@@ -340,7 +340,8 @@ class Replica:
             self._expires_at = 0.0
         self.head = head_of(parsed)
         self._past.remember(parsed.identity, parsed.hash)
-        self.unknown_events.update(parsed.unknown)
+        if parsed.unknown:
+            self.unknown_events.update(parsed.unknown)
         self._blocked = None
         if self.halted is not None:  # the evidence stays to be looked at
             self.noise[self.halted.code] += 1
