@@ -15,11 +15,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from tocsin_revocation_bus.core.replica import AgentState, Outcome
-from tocsin_revocation_bus.jetstream.connection import PENDING_LIMITS, BusAddress, connect
 from tocsin_schemas.errors import TokenRejected
 from tocsin_verifier_agent import VerifierAgent
 
@@ -93,15 +93,16 @@ class Group:
         self._told.set()
 
     async def start_bare(self, count: int, server: str, credentials: str) -> Answer:
-        """Have ``count`` core-NATS subscribers that do nothing but look at the clock."""
+        """Have ``count`` subscribers, of the NATS library as it comes, that do nothing but look at
+        the clock.
+        """
 
         async def heard(message: Msg) -> None:
             self._note(int(message.data[:8]))
 
         while len(self._bare) < count:
-            address = BusAddress((server,), Path(credentials))
-            client = await connect(address, name="bare subscriber")
-            await client.subscribe(RAW_SUBJECT, cb=heard, **PENDING_LIMITS)
+            client = await nats.connect(server, nkeys_seed=credentials)
+            await client.subscribe(RAW_SUBJECT, cb=heard)
             await client.flush()
             await client.flush()  # the first is written ahead of the subscription
             self._bare.append(client)

@@ -69,10 +69,13 @@ async def ask_all(groups: list[GroupProcess], command: str, **arguments: Any) ->
 
 @asynccontextmanager
 async def group_processes(count: int, file: Path) -> AsyncIterator[list[GroupProcess]]:
-    """Processes for members that have the service file ``file``."""
+    """Processes for members that have the service file ``file``, each bound to a core while there
+    are cores: left alone, the scheduler may have two on one core while another stands idle.
+    """
+    cores = sorted(os.sched_getaffinity(0))
     groups: list[GroupProcess] = []
     try:
-        for _ in range(count):
+        for number in range(count):
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "benchmarks.propagation.group", str(file)),
                 stdin=PIPE,
@@ -80,6 +83,7 @@ async def group_processes(count: int, file: Path) -> AsyncIterator[list[GroupPro
                 limit=_LIMIT,
             )
             groups.append(GroupProcess(process))
+            os.sched_setaffinity(process.pid, {cores[number % len(cores)]})
         yield groups
     finally:
         await asyncio.gather(*(group.end() for group in groups))
