@@ -38,6 +38,7 @@ class Restoring:
         fresh_replica: Callable[[], Replica],
     ) -> None:
         self._redis = redis
+        self._journal = Journal(redis)
         self._store = Restoration(redis)
         self._lineage = Lineage(redis)
         self._client = client
@@ -51,10 +52,10 @@ class Restoring:
         Raises:
             RedisError, ReadFailed: it is to be called again, and goes on where it was.
         """
-        journal = Journal(self._redis)  # one that knows of nothing that Redis has lost
-        newest = await journal.newest()
+        newest = await self._journal.newest()
         if newest >= head_n:
             return
+        journal = Journal(self._redis)  # one that knows of nothing that Redis has lost
         _log.error("Redis went back to record %d of %d: every refresh token ends", newest, head_n)
         await self._lineage.end_all_families()
         entry_of = await self._waiting()
