@@ -13,8 +13,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from tests.support.ports import find_free
 from tocsin_issuer.embedded import ServerProcess
-from tocsin_issuer.embedded.port import find_free
 
 NO_RETRY = Retry(NoBackoff(), 0)
 NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -18,8 +18,8 @@ import yaml
 
 from tests.deploy.secrets_folder import ISSUER, SERVICES, make
 from tests.deploy.servers import ContainerNats, ContainerValkey, replace_once
+from tests.support.ports import find_free
 from tocsin_issuer.deploy_secrets import NATS_URL
-from tocsin_issuer.embedded.port import find_free
 from tocsin_verifier_agent import VerifierAgent
 
 ROOT = Path(__file__).parents[2]

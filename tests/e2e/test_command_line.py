@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.ports import find_free
 from tests.support.up import TOCSIN, Up, running_up
-from tocsin_issuer.embedded.port import find_free
 
 
 def run(

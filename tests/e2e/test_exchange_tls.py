@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from tests.support.certificates import Authority, Issued
+from tests.support.ports import find_free
 from tests.support.stack import POLICY as KEYSET_POLICY
 from tocsin_issuer.development import Development, DevelopmentOptions
-from tocsin_issuer.embedded.port import find_free
 from tocsin_issuer.exchange.policy_file import LOOK_S, POLICY_NAME
 from tocsin_issuer.service import IssuerService
 from tocsin_issuer.settings import ExternalServers

@@ -30,8 +30,8 @@ from tests.e2e.foreign_providers import (
     until,
 )
 from tests.issuer.foreign.provider import Page
+from tests.support.ports import find_free
 from tocsin_issuer.development import Development, DevelopmentOptions
-from tocsin_issuer.embedded.port import find_free
 from tocsin_issuer.settings import ExternalServers
 from tocsin_verifier_agent import VerifierAgent
 

@@ -15,9 +15,9 @@ import httpx
 import pytest
 
 from tests.support.certificates import Authority
+from tests.support.ports import find_free
 from tests.support.stack import POLICY
 from tocsin_issuer.embedded import EmbeddedNats, EmbeddedValkey
-from tocsin_issuer.embedded.port import find_free
 from tocsin_issuer.keys import ceremony
 from tocsin_issuer.service import IssuerService
 from tocsin_issuer.settings import settings_from_environment

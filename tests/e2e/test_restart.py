@@ -5,9 +5,9 @@ from pathlib import Path
 import httpx
 
 from tests.e2e.conftest import POLICY
+from tests.support.ports import find_free
 from tests.support.rejected import rejected
 from tocsin_issuer.development import Development, DevelopmentOptions, FirstSecrets
-from tocsin_issuer.embedded.port import find_free
 from tocsin_issuer.settings import ExternalServers
 from tocsin_verifier_agent import VerifierAgent
 

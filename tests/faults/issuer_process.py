@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 
 from tests.faults.proxy import Proxy
-from tocsin_issuer.embedded.port import find_free
+from tests.support.ports import find_free
 
 COMMAND = [str(Path(sys.executable).with_name("tocsin"))]
 FORGETFUL = [sys.executable, "-m", "tests.faults.forgetful_issuer"]

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import httpx
 
+from tests.support.ports import find_free
 from tocsin_issuer.development import Development, DevelopmentOptions, FirstSecrets
 from tocsin_issuer.embedded import EmbeddedNats
-from tocsin_issuer.embedded.port import find_free
 from tocsin_issuer.keys import ceremony
 from tocsin_issuer.service import IssuerService
 from tocsin_issuer.settings import ExternalServers, checked_config

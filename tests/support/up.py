@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from tocsin_issuer.embedded.port import find_free
+from tests.support.ports import find_free
 
 TOCSIN = str(Path(sys.executable).with_name("tocsin"))
 READY_S = 30.0

@@ -61,7 +61,7 @@ class BusClient:
     async def api(self, subject: str, request: dict[str, Any] | None = None) -> dict[str, Any]:
         """One call of the JetStream API, by hand: the tests declare nothing through our code."""
         payload = json.dumps(request).encode() if request is not None else b""
-        answer = await self.connection.request(f"$JS.API.{subject}", payload, timeout=2)
+        answer = await self.connection.request(f"$JS.API.{subject}", payload, timeout=10)
         fields: dict[str, Any] = json.loads(answer.data)
         return fields
 
@@ -71,7 +71,7 @@ class BusClient:
 
     async def append(self, kind: str, payload: bytes) -> int:
         """Append to the ledger and return the acknowledged sequence."""
-        answer = await self.connection.request(f"tocsin.ledger.{kind}", payload, timeout=2)
+        answer = await self.connection.request(f"tocsin.ledger.{kind}", payload, timeout=10)
         sequence: int = json.loads(answer.data)["seq"]
         return sequence
 
@@ -89,7 +89,7 @@ class BusClient:
         await self.connection.publish(DIRECT_GET, request, reply=inbox)
         messages: list[Msg] = []
         while True:
-            message = await subscription.next_msg(timeout=2)
+            message = await subscription.next_msg(timeout=10)
             if (message.headers or {}).get("Status") == "204":
                 await subscription.unsubscribe()
                 return messages
@@ -97,7 +97,7 @@ class BusClient:
 
     async def denied(self) -> str:
         """What the server refused: nats-py tells of it only here, and after the flush."""
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(10):
             return str(await self.errors.get()).lower()
 
 
@@ -118,7 +118,7 @@ async def connect(
             reconnect_time_wait=0,
             ping_interval=5,
             max_outstanding_pings=2,
-            connect_timeout=2,
+            connect_timeout=10,
         )
     except NatsError:
         await connection.close()  # nats-py leaves the socket of a refused login open

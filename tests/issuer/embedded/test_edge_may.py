@@ -14,7 +14,7 @@ from tocsin_schemas.subjects import CLOCK_SYNC, EDGE_SUBJECTS, REVOCATION_COMMAN
 async def test_a_republished_record_arrives_live(core: BusClient, agent: BusClient) -> None:
     tail = await agent.subscribe(EDGE_SUBJECTS)
     sequence = await core.append("tick", b"record")
-    message = await tail.next_msg(timeout=2)
+    message = await tail.next_msg(timeout=10)
     assert (message.subject, message.data) == ("edge.ledger.tick", b"record")
     assert message.headers is not None
     assert message.headers["Nats-Sequence"] == str(sequence)
@@ -53,7 +53,7 @@ async def test_a_clock_sync_is_answered_by_two_candidates(
     answers = await agent.subscribe(inbox)
     for nonce in (b"one", b"two"):
         await agent.publish(CLOCK_SYNC, nonce, reply=inbox)
-        texts = {(await answers.next_msg(timeout=2)).data for _ in range(2)}
+        texts = {(await answers.next_msg(timeout=10)).data for _ in range(2)}
         assert texts == {b"first answers " + nonce, b"second answers " + nonce}
     assert agent.errors.empty()
 
@@ -62,7 +62,7 @@ async def test_a_clock_sync_with_no_candidate_is_told_so_at_once(agent: BusClien
     inbox = agent.connection.new_inbox()
     answers = await agent.subscribe(inbox)
     await agent.publish(CLOCK_SYNC, b"nonce", reply=inbox)
-    message = await answers.next_msg(timeout=2)
+    message = await answers.next_msg(timeout=10)
     assert (message.headers or {}).get("Status") == "503"
 
 

@@ -163,7 +163,7 @@ async def test_reflected_answers_stay_among_agents(
     origin = await core.subscribe(EDGE_SUBJECTS)
     await agent.publish(DIRECT_GET, BATCH, reply="edge.ledger.tick")
     stored = {message.data for message in await core.read_ledger()}
-    reflected = {(await tail.next_msg(timeout=2)).data for _ in range(len(stored) + 1)}
+    reflected = {(await tail.next_msg(timeout=10)).data for _ in range(len(stored) + 1)}
     assert reflected == stored | {b""}  # the last is the end-of-batch mark
     assert await received(origin) == []
 

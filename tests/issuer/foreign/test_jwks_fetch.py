@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 
 from tests.issuer.foreign.provider import Page, Provider
 from tests.issuer.foreign.provider import provider as serving
-from tocsin_issuer.embedded.port import find_free
+from tests.support.ports import find_free
 from tocsin_issuer.foreign.jwks_fetch import MAX_BYTES, JwksFetch
 from tocsin_issuer.foreign.jwks_uri import check_jwks_uri
 from tocsin_issuer.foreign.key_set import ImportRejected

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import uvicorn
+
+_OTHERS = re.compile("tocsin_issuer|site-packages")
 
 
 class Peer:
@@ -45,6 +48,16 @@ class Peer:
                     return message
             await asyncio.sleep(0.005)
         raise AssertionError(f"no {kind}: {self.types()}")
+
+
+def tasks_of_agents() -> set[asyncio.Task[Any]]:
+    """All but those of the issuer in the same loop and of its libraries, which come and go."""
+    return {task for task in asyncio.all_tasks() if not _OTHERS.search(_file_of(task))}
+
+
+def _file_of(task: asyncio.Task[Any]) -> str:
+    running: Any = task.get_coro()
+    return str(running.cr_code.co_filename)
 
 
 def websocket(app: Any, token: str | None, path: str = "/ws", **scope: Any) -> Peer:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import httpx
 
+from tests.support.ports import find_free
 from tests.support.stack import Stack
-from tocsin_issuer.embedded.port import find_free
 
 ROOT = Path(__file__).parents[3]
 

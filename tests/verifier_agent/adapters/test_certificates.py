@@ -23,10 +23,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from werkzeug.serving import make_server
 
 from tests.support.certificates import Authority, Issued
+from tests.support.ports import find_free
 from tests.verifier_agent.adapters.certified_app import ISSUER, app
 from tests.verifier_agent.adapters.processes import ROOT
 from tests.verifier_agent.adapters.websocket_client import HandshakeRefused, WebSocketClient
-from tocsin_issuer.embedded.port import find_free
 from tocsin_schemas.confirmation import thumbprint
 from tocsin_verifier_agent.adapters import peer
 from tocsin_verifier_agent.asgi import TocsinMiddleware

@@ -62,7 +62,7 @@ async def test_a_refused_message_reaches_no_handler_and_no_publisher(
         await plain.publish("unasked", "t1.in", headers=bearer("nonsense"))
         await plain.publish("unasked, good", "t1.in", headers=bearer(tokens.good))
         await settled(called, 2)
-        got = [(await out.next_msg(timeout=2)).data for _ in range(2)]
+        got = [(await out.next_msg(timeout=10)).data for _ in range(2)]
         assert out.pending_msgs == 0
     refused = {
         "error": "invalid_token",

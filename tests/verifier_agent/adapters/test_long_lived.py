@@ -15,6 +15,7 @@ from tests.verifier_agent.adapters.asgi_driver import (
     Peer,
     finished,
     http,
+    tasks_of_agents,
     uvicorn_serving,
     websocket,
 )
@@ -25,7 +26,7 @@ from tocsin_verifier_agent.asgi import TocsinMiddleware
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-WITHIN_S = 1.0
+WITHIN_S = 3.0
 
 
 def protected(app: Any, agent: VerifierAgent, **options: Any) -> TocsinMiddleware:
@@ -106,7 +107,7 @@ async def test_a_connection_ends_with_its_tokens_life(live: VerifierAgent, token
     peer, stream = websocket(protected(echo, live), token), http(protected(silent, live), token)
     close = await peer.until("websocket.close")
     assert close["code"] == 1008
-    assert abs(time.time() - ends) < 1.2
+    assert abs(time.time() - ends) < 2.5
     await finished(stream)
     assert stream.types() == ["http.response.start", "http.response.body"]
 
@@ -236,7 +237,7 @@ async def test_a_server_may_cancel_a_connection(live: VerifierAgent, tokens: Tok
 
 
 async def test_no_watch_outlives_its_connection(live: VerifierAgent, tokens: Tokens) -> None:
-    before = asyncio.all_tasks()
+    before = tasks_of_agents()
     peers = [websocket(protected(echo, live), tokens.good) for _ in range(20)]
     peers += [http(protected(ticker, live), tokens.good) for _ in range(20)]
     await asyncio.sleep(0.3)
@@ -248,7 +249,7 @@ async def test_no_watch_outlives_its_connection(live: VerifierAgent, tokens: Tok
             peer.task.cancel()
         await finished(peer)
     assert len(live._watch._watched) == 0
-    assert asyncio.all_tasks() - before == set()
+    assert tasks_of_agents() - before == set()
 
 
 class Watched:

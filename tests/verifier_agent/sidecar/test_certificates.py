@@ -17,8 +17,8 @@ import httpx
 import pytest
 
 from tests.support.certificates import Authority
+from tests.support.ports import find_free
 from tests.verifier_agent.sidecar.running import Child, wait_for_port
-from tocsin_issuer.embedded.port import find_free
 from tocsin_schemas.confirmation import thumbprint
 from tocsin_schemas.errors import AgentStale, TokenRejected
 from tocsin_verifier_agent.sidecar.address import BoundSocket, UnixAddress

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from tests.support.ports import find_free
 from tests.verifier_agent.sidecar import proxy_story
 from tests.verifier_agent.sidecar.conftest import Host
 from tests.verifier_agent.sidecar.running import Child, replaced, wait_for_port
-from tocsin_issuer.embedded.port import find_free
 from tocsin_verifier_agent.sidecar import headers
 
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")

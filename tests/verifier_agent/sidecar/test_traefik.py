@@ -14,11 +14,11 @@ import pytest
 import pytest_asyncio
 import yaml
 
+from tests.support.ports import find_free
 from tests.verifier_agent.sidecar import running
 from tests.verifier_agent.sidecar.conftest import Host
 from tests.verifier_agent.sidecar.running import Answer, ask, bearer
 from tests.verifier_agent.sidecar.smuggling import FORGED, attempts
-from tocsin_issuer.embedded.port import find_free
 from tocsin_verifier_agent.sidecar import headers
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
