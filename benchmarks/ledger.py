@@ -1,7 +1,9 @@
 """How many revocations per second get into the ledger, every one of them fsynced.
 
-The peer is what a service without an outbox does: publish one revocation, wait for its PubAck,
-publish the next one, with a bare client to a stream configured like ours. Ours is the way of a
+The peer is what a service without an outbox does: sign one revocation, publish it, wait for its
+PubAck, then the next one, which names it, with a bare client to a stream configured like ours and
+no journal. How fast that would be with all signatures made beforehand, which no chain allows, is
+the physical limit of one publish at a time, and printed beside it. Ours is the way of a
 real issuer process: the revocations wait in the outbox, one entry each, and the sequencer makes
 them records, journals each record, publishes it and settles it. The issuer is stopped (SIGSTOP)
 while they are put there, so that the writers' own speed is not what is measured; with `arriving`
@@ -19,8 +21,9 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from statistics import median
 
 import redis
 from nats.aio.client import Client
@@ -59,8 +62,8 @@ def jtis(count: int) -> list[str]:
     return [allocator.allocate(now, os.getpid()) for _ in range(count)]
 
 
-def one_record(signer: PrivateKeySigner, n: int, jti: str) -> bytes:
-    """A record that revokes one token; the bare client signs it beforehand."""
+def one_record(signer: PrivateKeySigner, n: int, prev: str, jti: str) -> str:
+    """A record that revokes one token."""
     now = int(time.time())
     event = TokensRevoked(
         id=new_event_id(),
@@ -74,32 +77,42 @@ def one_record(signer: PrivateKeySigner, n: int, jti: str) -> bytes:
         txn="benchmark",
         term=1,
         n=n,
-        prev=record.GENESIS_PREV,
+        prev=prev,
         carried=[event],
         signer=signer,
-    ).encode()
+    )
 
 
-async def serial_per_s(folder: Path, count: int) -> float:
+def chained(signer: PrivateKeySigner, ids: Sequence[str]) -> Iterator[bytes]:
+    """A record for each of the tokens, signed when it is asked for."""
+    prev = record.GENESIS_PREV
+    for n, jti in enumerate(ids, 1):
+        text = one_record(signer, n, prev, jti)
+        prev = record.hash_of(text)
+        yield text.encode()
+
+
+async def serial_per_s(folder: Path, count: int, *, signed_before: bool) -> float:
     """One publish per revocation, each after the PubAck of the one before it."""
-    signer = generate("RS256")
-    texts = [one_record(signer, n, jti) for n, jti in enumerate(jtis(count), 1)]
+    texts: Iterable[bytes] = chained(generate("RS256"), jtis(count))
+    if signed_before:
+        texts = list(texts)
     with EmbeddedNats(folder) as nats:
         client = await connect_bus(BusAddress((nats.url,), nats.core_credentials), name="bench")
         try:
             await declare_ledger(client)
-            return await _publish_serially(client, texts)
+            return count / await _publish_serially(client, texts)
         finally:
             await client.close()
 
 
-async def _publish_serially(client: Client, texts: Sequence[bytes]) -> float:
+async def _publish_serially(client: Client, texts: Iterable[bytes]) -> float:
     started = time.perf_counter()
     for text in texts:
         answer = await client.request(LEDGER_PREFIX + "tokens-revoked", text, timeout=5)
         if "error" in json.loads(answer.data):
             raise SystemExit("the bare client's publish was refused")
-    return len(texts) / (time.perf_counter() - started)
+    return time.perf_counter() - started
 
 
 async def put(url: str, count: int, together: int = 1) -> None:
@@ -147,20 +160,25 @@ def arriving_per_s(stack: Stack, count: int) -> float:
 
 
 def measure(count: int, serial: int) -> Figures:
-    """Peer and ours in turn, so that both meet the same machine; the medians."""
+    """Peers and ours in turn, so that all meet the same machine; the medians."""
     peers: list[float] = []
+    limits: list[float] = []
     ours: list[float] = []
     with tempfile.TemporaryDirectory(prefix="tocsin-bench-") as name, running_stack("orders") as up:
         for round_ in range(ROUNDS):
-            peers.append(asyncio.run(serial_per_s(Path(name) / str(round_), serial)))
+            for figures, before in ((peers, False), (limits, True)):
+                folder = Path(name) / f"{round_}-{before}"
+                figures.append(asyncio.run(serial_per_s(folder, serial, signed_before=before)))
             ours.append(grouped_per_s(up, count))
         arriving = arriving_per_s(up, count)
         bulk = grouped_per_s(up, BULK, MAX_AT_ONCE)
-    peer, own = sorted(peers)[ROUNDS // 2], sorted(ours)[ROUNDS // 2]
+    peer, limit, own = median(peers), median(limits), median(ours)
     return {
         "serial_per_s": round(peer, 1),
+        "signed_before_per_s": round(limit, 1),
         "grouped_per_s": round(own, 1),
         "speedup": round(own / peer, 2),
+        "speedup_over_signed_before": round(own / limit, 2),
         "arriving_per_s": round(arriving, 1),
         "bulk_per_s": round(bulk, 1),
         "revocations": count,
