@@ -9,15 +9,21 @@ from pathlib import Path
 import pytest
 from msgspec import to_builtins
 
-from tests.e2e.ceremonies import Operator, development_root, open_root
+from tests.e2e.ceremonies import Operator, development_root, hold_one, open_root
 from tests.e2e.conftest import Stack
 from tests.support.rejected import rejected
+from tests.support.scrape import scrape
 from tocsin_issuer.keys.ceremony import IssuerFolder
+from tocsin_issuer.keys.publication import Publication
 from tocsin_issuer.keys.signer import PrivateKeySigner, generate
 from tocsin_issuer.service_file import render_service_file
+from tocsin_issuer.store.outbox import Emission, Outbox
 from tocsin_revocation_bus.core.replica import AgentState
 from tocsin_schemas import keyset as keysets
 from tocsin_schemas import signed_document
+from tocsin_schemas.errors import RequestRejected
+from tocsin_schemas.events import Event, KeysetPublished
+from tocsin_schemas.signed_document import SignedDocument
 from tocsin_verifier_agent import VerifierAgent
 
 THREE = ("anna", "ben", "cleo")
@@ -224,3 +230,33 @@ async def test_what_the_issuer_refuses_to_publish(stack: Stack) -> None:
     shorter = await stack.admin("POST", "/admin/keys/drafts", {"policy": {"lease_ms": 1500}})
     assert shorter.json()["keyset"]["policy"] == {**keyset["policy"], "lease_ms": 1500}
     assert await published() == (200, None)
+
+
+async def test_a_keyset_on_its_way_is_not_offered_again(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The keys are looked after every second: perhaps just when a keyset has been kept."""
+    publish, emit = Publication.publish, Outbox.emit
+    on_their_way: list[Publication] = []
+
+    async def published(
+        publication: Publication, document: SignedDocument, reason: str
+    ) -> Emission:
+        on_their_way.append(publication)
+        return await publish(publication, document, reason)
+
+    async def emitted(outbox: Outbox, event: Event) -> Emission:
+        if isinstance(event, KeysetPublished) and event.reason == "ceremony":
+            await on_their_way[0].resume()
+        return await emit(outbox, event)
+
+    monkeypatch.setattr(Publication, "publish", published)
+    monkeypatch.setattr(Outbox, "emit", emitted)
+    keyset = await hold_one(stack, {"rotations": 2})
+    assert len(on_their_way) == 1
+    assert stack.development.service.replica.trust.keyset == keyset
+    with pytest.raises(RequestRejected) as refused:
+        await publish(on_their_way[0], keysets.sign(keyset, [open_root(stack)]), "twice")
+    assert (refused.value.code, refused.value.status) == ("keyset_version", 409)
+    assert not on_their_way[0].pending
+    assert (await scrape(stack))("outbox_rejected_entries") == 0

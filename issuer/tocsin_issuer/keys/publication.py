@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 
@@ -21,7 +22,8 @@ class Publication:
     """*Signed* (kept in the folder), *offered* (in the outbox), *published* (in the ledger).
 
     The folder is the journal: a keyset there that is newer than the ledger's is offered again,
-    unless it waits in the outbox. Offered twice, it is published once: a version never repeats.
+    unless it is on its way or waits in the outbox. Offered twice, it is published once: a version
+    never repeats. But whoever waits for the offer that came second, waits in vain.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Publication:
         self._event_id = event_id
         self._commit_wait_s = commit_wait_s
         self._unfinished = True  # until the folder has been looked at
+        self._under_way = asyncio.Lock()
 
     @property
     def pending(self) -> bool:
@@ -52,17 +55,29 @@ class Publication:
 
         Raises:
             RequestRejected: ``commit_pending`` (503): it is kept, and gets into the ledger later.
+                Or (409) another was published meanwhile, and nothing has changed.
         """
-        self._unfinished = True
-        self._folder.keep_keyset(document)
-        emission = await self._offer(document, reason, initiator)
-        if not await self._outbox.committed(emission.entry_id, self._commit_wait_s):
-            raise RequestRejected("commit_pending", "the keyset waits for the ledger", 503)
-        self._unfinished = False
-        return emission
+        async with self._under_way:
+            try:
+                self._replica.trust.accept(document)
+            except DocumentRejected as rejected:
+                raise RequestRejected(rejected.code, str(rejected), 409) from None
+            self._unfinished = True
+            self._folder.keep_keyset(document)
+            emission = await self._offer(document, reason, initiator)
+            if not await self._outbox.committed(emission.entry_id, self._commit_wait_s):
+                raise RequestRejected("commit_pending", "the keyset waits for the ledger", 503)
+            self._unfinished = False
+            return emission
 
     async def resume(self) -> None:
         """Go on with what was begun before a crash, or while the ledger was away."""
+        if self._under_way.locked():
+            return
+        async with self._under_way:
+            await self._resume()
+
+    async def _resume(self) -> None:
         current = self._replica.trust.keyset
         if not self._unfinished or current is None:
             return
