@@ -30,7 +30,7 @@ class Hold:
         self.released = asyncio.Event()
 
     def release(self) -> None:
-        """Let what was held go on to where it was sent."""
+        """Let what was held go on to where it was sent; what is reached later is not held up."""
         self.released.set()
 
 
@@ -65,7 +65,8 @@ class Proxy:
 
     def hold(self, pattern: bytes, *, sender: Side = "client", stops: Side | None = None) -> Hold:
         """Hold the first message with ``pattern`` and what follows it; with ``stops``, let it pass
-        and hold what comes from that side.
+        and hold what comes from that side. Of several holds each takes the next such message: a
+        client that has waited long enough sends it again on another connection.
         """
         hold = Hold(pattern, sender, sender if stops is None else stops)
         self._holds.append(hold)
@@ -114,3 +115,4 @@ class Proxy:
             if hold.sender == sender and not hold.reached.is_set() and hold.pattern in seen:
                 link.held[hold.stops] = hold
                 hold.reached.set()
+                return

@@ -120,12 +120,15 @@ async def test_what_waits_in_the_older_outbox_came_with_its_change(stack: Stack)
     issuer = await stack.issuer()
     sub = sub_of(await stack.log_in(issuer, "alice"))
     admin = await operator(stack, issuer)
-    hold = issuer.redis.hold(b"\r\neyJ")  # nothing else that goes to Redis is a signed record
+    # Nothing else that goes to Redis is a signed record.
+    holds = [issuer.redis.hold(b"\r\neyJ") for _ in range(6)]
     await admin.post(f"users/{sub}/disable")
     async with asyncio.timeout(5):
-        await hold.reached.wait()
+        await holds[0].reached.wait()
     await admin.post(f"users/{sub}/enable")
     older = OlderValkey(stack)
+    for hold in holds:
+        hold.release()
     ended: list[str] = []
     while sub not in ended:
         await asyncio.sleep(0.1)
