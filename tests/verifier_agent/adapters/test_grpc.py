@@ -23,7 +23,7 @@ from tocsin_verifier_agent.sidecar.client import SidecarClient
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-WITHIN_S = 3.0
+WITHIN_S = 1.0
 UNAUTHENTICATED, UNAVAILABLE = grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.UNAVAILABLE
 ENDED = threading.Event()
 

@@ -26,7 +26,7 @@ from tocsin_verifier_agent.fastapi import TocsinMiddleware
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-WITHIN_S = 3.0
+WITHIN_S = 1.0
 START = {"type": "http.response.start", "status": 200, "headers": []}
 BODY = {"type": "http.response.body", "body": b"secret"}
 

@@ -25,7 +25,7 @@ from tests.verifier_agent.sidecar import running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-WITHIN_S = 5.0
+WITHIN_S = 2.0
 GUNICORN = ("gunicorn", "--workers", "2", "--worker-class", "sync", "--log-level", "error")
 COMMANDS = {
     "flask, gunicorn, preloaded": (

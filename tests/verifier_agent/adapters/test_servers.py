@@ -15,7 +15,7 @@ from tests.verifier_agent.adapters.websocket_client import CLOSE, HandshakeRefus
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-WITHIN_S = 3.0
+WITHIN_S = 1.0
 APPS = "tests.verifier_agent.adapters.served_apps"
 GUNICORN = ("gunicorn", "--log-level", "critical", "--bind", "127.0.0.1:{port}", "--worker-class")
 UVICORN = ("uvicorn", "--log-level", "critical", "--port", "{port}", "--ws", "websockets-sansio")

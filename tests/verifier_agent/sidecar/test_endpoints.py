@@ -197,13 +197,13 @@ async def test_what_it_says_of_itself(host: Host, token: str) -> None:
     assert sum(sample.value for sample in rejected) >= 1
 
 
-async def test_a_revocation_reaches_it(host: Host) -> None:
+async def test_a_revocation_reaches_it_within_a_second(host: Host) -> None:
     token = await host.token()
     assert (await ask_with(host, token, "")).status == 200
     assert (await host.stack.post("/v1/logout", token)).status_code == 200
     done = time.monotonic()
     while (answer := await ask_with(host, token, "")).status == 200:
-        assert time.monotonic() < done + 3.0
+        assert time.monotonic() < done + 1.0
     assert (answer.status, b"revoked" in answer.body) == (401, False)
 
 
