@@ -107,6 +107,7 @@ async def serial_per_s(folder: Path, count: int, *, signed_before: bool) -> floa
 
 
 async def _publish_serially(client: Client, texts: Iterable[bytes]) -> float:
+    """How many seconds it took."""
     started = time.perf_counter()
     for text in texts:
         answer = await client.request(LEDGER_PREFIX + "tokens-revoked", text, timeout=5)

@@ -1,8 +1,8 @@
 """How long after a PubAck the last of some agents denies the token, and bare subscribers hear.
 
 Bare subscribers are clients of the NATS library as it comes. Agents and they have the same layout:
-both are spread over two processes, each on a core of its own, with one connection each, to the same
-server, and are sent messages of the same make: a record's length, and the headers that a
+both are spread over two processes, bound to the cores in turn, with one connection each, to the
+same server, and are sent messages of the same make: a record's length, and the headers that a
 republished record has. Rounds of both take turns, so that what slows the machine slows both.
 Agents' rounds fall where they will; rounds of bare subscribers keep clear of heartbeats, which a
 server without agents would not have.

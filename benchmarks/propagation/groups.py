@@ -69,8 +69,8 @@ async def ask_all(groups: list[GroupProcess], command: str, **arguments: Any) ->
 
 @asynccontextmanager
 async def group_processes(count: int, file: Path) -> AsyncIterator[list[GroupProcess]]:
-    """Processes for members that have the service file ``file``, each bound to a core while there
-    are cores: left alone, the scheduler may have two on one core while another stands idle.
+    """Processes for members that have the service file ``file``, bound to the cores in turn: left
+    alone, the scheduler may have two on one core while another stands idle.
     """
     cores = sorted(os.sched_getaffinity(0))
     groups: list[GroupProcess] = []
